@@ -1,0 +1,29 @@
+/* The error codes inside the library: the public ones, and the detail text a handle carries. */
+#ifndef KIST_BASE_ERROR_H
+#define KIST_BASE_ERROR_H
+
+#include "kist.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define KIST_MUST_USE __attribute__((warn_unused_result))
+#define KIST_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* The detail of the last failure, kept inside whatever handle failed. It never holds a key name or a
+ * value: those are a user's secrets. Any thread may write it and any may copy it: the last one wins. */
+struct error_detail {
+    char text[256];
+    _Atomic uint32_t busy; /* held for the copying of the text, by spinning */
+};
+
+void error_copy(struct error_detail *detail, char out_text[256]);
+
+/* Remember a sentence for code and give code back: `return error_set(d, KIST_EIO, "...")`. detail may be NULL. */
+int error_set(struct error_detail *detail, int code, const char *format, ...) KIST_PRINTF(3, 4);
+
+/* The KIST_E… that names an errno best (KIST_EIO when none does). Never 0. */
+int error_from_errno(int err);
+
+#endif

@@ -1,0 +1,610 @@
+/* restore.c: a store out of a backup stream, or one brought forward by it.
+ *
+ * The stream is copied, still sealed, into a file without a name and read to its authenticated end before anything is made.
+ * Then it is read a second time and its records become compacted segments, revisions kept, and a log segment whose MANIFEST
+ * names them all, with a sequence behind the backup's revision. Nothing of that is part of a store before one last step:
+ * for a whole backup the file `header`, without which a directory is no store, for an increment the name of the new log
+ * segment, since the newest MANIFEST says what a store consists of. A crash before it leaves what was there.
+ *
+ * A restored store keeps the store id, the root key and the key slots (a slot is bound to the id, and only one of them can be
+ * opened here), but it has a data key of its own: nothing that the original seals from now on opens in it, nor the reverse.
+ *
+ * An increment keeps the source's revisions. Whether the store at path is what it starts from is decided by the records:
+ * every one that the stream calls unchanged must be there with that revision, and none may be younger than the start. So
+ * it does not matter how often the store was opened or compacted since, but any write to it is found. The records come as
+ * one more compacted segment, with deletes for what is not named any more, so the rest of the store is not copied.
+ *
+ * Tried and dropped: a sibling directory that is renamed into place (a failure leaves a directory that is hard to take
+ * away; the header does the same); replaying the increment as transactions (their revisions would be the store's own, and
+ * the next increment could not be checked). */
+#include "engine/backup.h"
+#include "engine/compact.h"
+
+#include <assert.h>
+
+#define RESTORE_SPOOL "restore.tmp"
+#define RESTORE_ROLL "next.tmp"
+#define RESTORE_FRAME (256u << 10) /* bytes of keys and values in a frame */
+#define RESTORE_FRAME_OPS 2000u
+#define RESTORE_CHUNK (64u << 10)
+
+struct restore {
+    const struct engine_options *options;
+    struct error_detail *detail;
+    const char *path;
+    int spool;                 /* the sealed stream, in a file without a name */
+    struct backup_reader reader;
+    struct log *log;           /* the store at path; or, for a new one, no more of a log than segments need */
+    bool fresh;
+    struct compact_batch batch;
+    struct segment *out;       /* the compacted segment that grows */
+    struct buf rows;           /* of the manifest */
+    uint64_t rows_len;
+    struct buf made;           /* numbers of the segments that were made, 8 bytes each */
+    uint64_t last_number;      /* of a new store's */
+    struct tree_cursor cursor; /* increment: over what the store has */
+    bool more;
+};
+
+/* -- paths -- */
+
+/* path with "~/" expanded, and where its last component begins. */
+static int restore_path(const char *path, struct error_detail *d, char **out, size_t *out_last)
+{
+    const char *home = "";
+    if (path[0] == '~' && path[1] == '/') {
+        home = os_getenv("HOME");
+        path++;
+    }
+    if (!home || !path[0])
+        return error_set(d, KIST_EINVAL, home ? "the path is empty" : "~ in the path, but HOME is not set");
+    size_t a = strlen(home), b = strlen(path);
+    char *p = os_alloc(a + b + 1);
+    if (!p)
+        return KIST_ENOMEM;
+    memcpy(p, home, a);
+    memcpy(p + a, path, b + 1);
+    for (b += a; b > 1 && p[b - 1] == '/'; b--)
+        p[b - 1] = '\0';
+    while (b > 0 && p[b - 1] != '/')
+        b--;
+    *out_last = b;
+    *out = p;
+    return 0;
+}
+
+static int restore_open_dir(const char *path, int *out)
+{
+    return os_open(OS_AT_CWD, path, OS_READONLY | OS_DIRECTORY, out);
+}
+
+/* The directory that path is in. */
+static int restore_open_parent(char *path, size_t last, int *out)
+{
+    char first = path[last];
+    if (last == 0)
+        return restore_open_dir(".", out);
+    path[last] = '\0';
+    int r = restore_open_dir(path, out);
+    path[last] = first;
+    return r;
+}
+
+/* -- the spool -- */
+
+static int restore_spool(int dir, kist_read_fn *read, void *ctx, int *out)
+{
+    uint8_t *chunk = os_alloc(RESTORE_CHUNK);
+    uint64_t at = 0;
+    int fd = -1, r = chunk ? os_unlink(dir, RESTORE_SPOOL) : KIST_ENOMEM;
+    if (r == 0 || r == KIST_ENOSTORE)
+        r = os_open(dir, RESTORE_SPOOL, OS_CREATE | OS_EXCLUSIVE | OS_NOFOLLOW, &fd);
+    if (r == 0)
+        r = os_unlink(dir, RESTORE_SPOOL);
+    for (size_t n = 1; r == 0 && n > 0; at += n) {
+        n = 0;
+        r = read(chunk, RESTORE_CHUNK, &n, ctx);
+        if (r > 0 || n > RESTORE_CHUNK)
+            r = KIST_EIO;
+        if (r == 0 && n)
+            r = os_write(fd, chunk, n, at);
+    }
+    os_free(chunk);
+    if (r)
+        os_close(&fd);
+    else
+        *out = fd;
+    return r;
+}
+
+/* Read it to its end once, doing nothing: 0 only when it is whole. */
+static int restore_check(struct restore *t)
+{
+    struct backup_record record;
+    int r = backup_read_open(&t->reader, t->spool, t->options->unlock, t->detail);
+    while (r == 0 && (r = backup_read_next(&t->reader, &record)) == 1)
+        r = 0;
+    return r;
+}
+
+/* Begin again. */
+static int restore_rewind(struct restore *t)
+{
+    backup_read_close(&t->reader);
+    return backup_read_open(&t->reader, t->spool, t->options->unlock, t->detail);
+}
+
+/* -- segments -- */
+
+static uint64_t restore_number(struct restore *t)
+{
+    return t->fresh ? ++t->last_number : shared_number(&t->log->shared);
+}
+
+static int restore_create(struct restore *t, enum segment_kind kind, uint64_t birth, const char *name, struct segment **out)
+{
+    uint64_t number = restore_number(t);
+    buf_add_u64(&t->made, number);
+    int r = buf_status(&t->made);
+    return r ? r : table_create(t->log, number, kind, birth, name, kind == SEGMENT_LOG ? SEGMENT_AHEAD : 0, out);
+}
+
+static int restore_out_end(struct restore *t)
+{
+    struct segment *s = t->out;
+    if (!s)
+        return 0;
+    int r = compact_batch_write(t->log, &t->batch, s);
+    if (r == 0)
+        r = segment_sync(s);
+    if (r == 0) {
+        manifest_row_add(&t->rows, s);
+        t->rows_len++;
+        r = buf_status(&t->rows);
+    }
+    segment_free(&t->out);
+    return r;
+}
+
+/* Room for one more operation: in the batch, and in a segment. */
+static int restore_room(struct restore *t)
+{
+    struct compact_batch *b = &t->batch;
+    int r = 0;
+    if (t->out && (b->bytes.len > RESTORE_FRAME || b->len >= RESTORE_FRAME_OPS))
+        r = compact_batch_write(t->log, b, t->out);
+    if (r == 0 && t->out && t->out->end > t->log->segment_size)
+        r = restore_out_end(t);
+    if (r == 0 && !t->out) {
+        r = restore_create(t, SEGMENT_COMPACTED, t->reader.revision + 1, NULL, &t->out);
+        if (r == 0)
+            t->out->first_sequence = 1;
+    }
+    if (r || b->len < b->cap)
+        return r;
+    size_t cap = b->cap ? b->cap * 2 : 256;
+    struct compact_op *p = os_alloc(cap * sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    if (b->len)
+        memcpy(p, b->op, b->len * sizeof *p);
+    os_free(b->op);
+    b->op = p;
+    b->cap = cap;
+    return 0;
+}
+
+/* Behind what is in the segment; a put takes its value from the reader. */
+static int restore_add(struct restore *t, const struct frame_op *op)
+{
+    struct compact_batch *b = &t->batch;
+    int r = restore_room(t);
+    if (r)
+        return r;
+    struct compact_op *to = &b->op[b->len];
+    *to = (struct compact_op){.op = *op, .key_at = b->bytes.len};
+    buf_add(&b->bytes, op->key, op->key_len);
+    to->value_at = b->bytes.len;
+    uint8_t *value = op->kind == FRAME_PUT ? buf_grow(&b->bytes, op->len) : NULL;
+    r = buf_status(&b->bytes);
+    if (r == 0 && op->kind == FRAME_PUT && op->len)
+        r = backup_read_value(&t->reader, value, op->len);
+    if (r == 0)
+        b->len++;
+    return r;
+}
+
+static int restore_add_record(struct restore *t, const struct backup_record *record)
+{
+    struct frame_op op = {.kind = record->kind == BACKUP_DROP ? FRAME_DROP : FRAME_PUT,
+                          .type = record->type,
+                          .bucket = record->bucket,
+                          .revision = record->revision,
+                          .expires_ms = record->expires_ms,
+                          .key = record->key.ptr,
+                          .key_len = (uint32_t)record->key.len,
+                          .len = record->len};
+    return restore_add(t, &op);
+}
+
+/* A log segment that consists of a MANIFEST with t->rows, on disk under name (NULL: its own). */
+static int restore_manifest(struct restore *t, uint64_t sequence, const char *name, uint64_t *out_number)
+{
+    struct segment *s = NULL;
+    struct frame_writer w;
+    struct buf payload, frame;
+    uint8_t tag[SEAL_TAG];
+    buf_init(&payload, false);
+    buf_init(&frame, false);
+    buf_add_varint(&payload, t->rows_len);
+    buf_add(&payload, t->rows.data, t->rows.len);
+    int r = buf_status(&payload);
+    struct frame_sizes sizes = {.ops = payload.len};
+    uint64_t total = frame_size_total(&sizes);
+    uint8_t *p = buf_grow(&frame, (size_t)total);
+    if (r == 0)
+        r = p ? restore_create(t, SEGMENT_LOG, sequence, name, &s) : KIST_ENOMEM;
+    if (r == 0) {
+        struct frame_context c = log_context(t->log, s);
+        r = frame_begin(&w, &c, p, &sizes, FRAME_MANIFEST, sequence, sequence - 1);
+        if (r == 0) {
+            frame_add_payload(&w, payload.data, payload.len);
+            frame_finish(&w, (const uint8_t[SEAL_TAG]){0}, tag);
+            r = segment_write(s, SEGMENT_HEADER, frame.data, frame.len);
+        }
+        if (r == 0)
+            r = segment_sync(s);
+        *out_number = s->number;
+    }
+    segment_free(&s);
+    buf_done(&payload);
+    buf_done(&frame);
+    return r;
+}
+
+/* It failed: nobody knows these files. */
+static void restore_unmake(struct restore *t)
+{
+    char name[SEGMENT_NAME];
+    int r = 0;
+    for (size_t i = 0; i + 8 <= t->made.len; i += 8) {
+        segment_name(bytes_get64(t->made.data + i), ".log", name);
+        r = os_unlink(t->log->dir, name);
+    }
+    (void)r; /* what stays is an orphan, which the next opener takes away */
+}
+
+/* -- a new store -- */
+
+static int restore_occupied(const char *name, void *ctx)
+{
+    (void)ctx;
+    return strcmp(name, "header") == 0 || segment_number(name, ".log") ? KIST_EEXIST : 0;
+}
+
+/* The directory at path, with no store in it nor what is left of one. */
+static int restore_make_dir(struct restore *t, int *out)
+{
+    int r = os_mkdir(OS_AT_CWD, t->path);
+    bool there = r == KIST_EEXIST;
+    if (r == 0 || there)
+        r = restore_open_dir(t->path, out);
+    if (r == 0 && there)
+        r = os_list(*out, restore_occupied, NULL);
+    if (r == KIST_EEXIST)
+        return error_set(t->detail, r, "there is a store, or what is left of one, at %.180s", t->path);
+    return r ? error_set(t->detail, r, "cannot make the directory %.180s", t->path) : 0;
+}
+
+/* The same slots and root key, one data key, and that a new one. */
+static int restore_keyring(const struct keyring *from, struct keyring **out)
+{
+    struct keyring_generation g[KEYRING_KEYS];
+    struct keyring *kr = NULL;
+    int r = keyring_copy(from, &kr);
+    if (r)
+        return r;
+    size_t n = keyring_generations(kr, g);
+    for (size_t i = 0; i + 1 < n && r == 0; i++)
+        r = keyring_retire(kr, g[i].generation);
+    if (r == 0)
+        r = keyring_rotate(kr);
+    if (r == 0)
+        r = keyring_retire(kr, g[n - 1].generation);
+    if (r)
+        keyring_free(&kr);
+    else
+        *out = kr;
+    return r;
+}
+
+/* Of a log, what making segments and the header needs. */
+static int restore_log_new(struct restore *t)
+{
+    struct log *log = os_calloc(sizeof *log);
+    if (!log)
+        return KIST_ENOMEM;
+    log->dir = -1;
+    log->shared.fd = -1;
+    log->base.detail = t->detail;
+    log->segment_size = log_segment_size();
+    (void)pthread_rwlock_init(&log->keyring_lock, NULL);
+    t->log = log;
+    int r = restore_make_dir(t, &log->dir);
+    if (r == 0)
+        r = restore_keyring(t->reader.keyring, &log->keyring);
+    if (r)
+        return r;
+    log->suite = keyring_suite(log->keyring);
+    memcpy(log->store_id, keyring_store_id(log->keyring), sizeof log->store_id);
+    keyring_derive(log->keyring, "kistchck", 1, log->check_key, sizeof log->check_key);
+    return 0;
+}
+
+static void restore_log_free(struct restore *t)
+{
+    struct log *log = t->log;
+    if (!log)
+        return;
+    keyring_free(&log->keyring);
+    (void)pthread_rwlock_destroy(&log->keyring_lock);
+    os_close(&log->dir);
+    os_wipe(log, sizeof *log);
+    os_free(log);
+    t->log = NULL;
+}
+
+static int restore_whole_records(struct restore *t)
+{
+    struct backup_record record;
+    int r = 0;
+    while ((r = backup_read_next(&t->reader, &record)) == 1) {
+        r = restore_add_record(t, &record);
+        if (r)
+            return r;
+    }
+    return r ? r : restore_out_end(t);
+}
+
+static int restore_whole(struct restore *t, int parent)
+{
+    uint64_t number = 0;
+    t->fresh = true;
+    int r = restore_log_new(t);
+    if (r == 0)
+        r = restore_rewind(t);
+    if (r == 0)
+        r = restore_whole_records(t);
+    if (r == 0)
+        r = restore_manifest(t, t->reader.revision + 1, NULL, &number);
+    if (r == 0)
+        r = os_sync_dir(t->log->dir);
+    if (r == 0) {
+        r = rekey_write(t->log);
+        if (r && os_unlink(t->log->dir, "header") == 0)
+            (void)error_set(t->detail, r, "cannot write the header of the store");
+    }
+    if (r == 0)
+        r = os_sync_dir(parent);
+    if (r && t->log && t->log->dir >= 0)
+        restore_unmake(t);
+    segment_free(&t->out);
+    restore_log_free(t);
+    return r;
+}
+
+/* -- an increment -- */
+
+static int restore_differs(const struct restore *t)
+{
+    return error_set(t->detail, KIST_EROLLBACK, "the store is not, or no longer, what the backup starts from: revision %llu",
+                     (unsigned long long)t->reader.since);
+}
+
+/* The cursor stands on a record that the stream does not name. */
+static int restore_gone(struct restore *t, uint64_t dropped_before)
+{
+    struct tree_cursor *c = &t->cursor;
+    struct entry e;
+    uint64_t bucket = bytes_get64be(c->key);
+    bool good = entry_decode(c->payload, c->payload_len, &e);
+    assert(good);
+    if (e.revision > t->reader.since)
+        return restore_differs(t);
+    if ((e.flags & ENTRY_DROP) || bucket == dropped_before || bucket == t->reader.dropped)
+        return 0;
+    struct frame_op op = {.kind = FRAME_DELETE,
+                          .bucket = bucket,
+                          .revision = t->reader.revision,
+                          .key = c->key + 8,
+                          .key_len = (uint32_t)(c->key_len - 8)};
+    return restore_add(t, &op);
+}
+
+/* A record of the stream and what the store has for it (NULL: nothing). */
+static int restore_meet(struct restore *t, const struct backup_record *record, const struct entry *e)
+{
+    if (record->kind == BACKUP_SAME)
+        return e && e->revision == record->revision ? 0 : restore_differs(t);
+    if (e && e->revision > t->reader.since)
+        return restore_differs(t);
+    return record->kind == BACKUP_DROP && e ? 0 : restore_add_record(t, record);
+}
+
+static int restore_increment_record(struct restore *t, const struct backup_record *record, uint64_t dropped_before)
+{
+    struct tree_cursor *c = &t->cursor;
+    const struct backup_reader *b = &t->reader;
+    struct entry e;
+    int order = 1;
+    while (t->more && (order = bytes_compare(c->key, c->key_len, b->last, b->last_len)) < 0) {
+        int r = restore_gone(t, dropped_before);
+        if (r)
+            return r;
+        t->more = tree_cursor_next(c);
+    }
+    if (!t->more || order > 0)
+        return restore_meet(t, record, NULL);
+    bool good = entry_decode(c->payload, c->payload_len, &e);
+    assert(good);
+    int r = restore_meet(t, record, &e);
+    t->more = tree_cursor_next(c);
+    return r;
+}
+
+static int restore_increment_records(struct restore *t)
+{
+    struct backup_record record;
+    uint64_t dropped_before = 0;
+    int r = 0;
+    t->more = tree_cursor_seek(&t->cursor, "", 0);
+    while ((r = backup_read_next(&t->reader, &record)) == 1) {
+        r = restore_increment_record(t, &record, dropped_before);
+        if (r)
+            return r;
+        dropped_before = t->reader.dropped;
+    }
+    for (; t->more && r == 0; t->more = tree_cursor_next(&t->cursor))
+        r = restore_gone(t, dropped_before);
+    return r ? r : restore_out_end(t);
+}
+
+/* Nobody else has the store open, nobody can open it, all that it has is on disk and in the working root. */
+static int restore_take(struct restore *t)
+{
+    struct log *log = t->log;
+    bool held = true;
+    if (memcmp(log->store_id, keyring_store_id(t->reader.keyring), sizeof log->store_id))
+        return error_set(t->detail, KIST_EROLLBACK, "the backup is of another store");
+    int r = shared_lock(&log->shared, SHARED_OPEN, log->lock_timeout_us);
+    if (r == 0)
+        r = shared_held(&log->shared, SHARED_PRESENCE, &held);
+    if (r == 0 && held)
+        r = error_set(t->detail, KIST_EBUSY, "the store is open elsewhere: a restore must be alone with it");
+    if (r)
+        return r;
+    r = writer_lock(log);
+    if (r)
+        return r;
+    (void)pthread_mutex_lock(&log->state);
+    r = follow_moves(log, SIZE_MAX);
+    if (r == 0)
+        r = apply_purge(log, SIZE_MAX);
+    struct tree_root root = tree_working(log->index);
+    (void)pthread_mutex_unlock(&log->state);
+    tree_cursor_init(&t->cursor, &root);
+    if (r == 0)
+        r = commit_flush(log);
+    if (r == 0)
+        r = segment_sync(log->active);
+    if (r)
+        writer_unlock(log);
+    return r;
+}
+
+/* The new MANIFEST takes effect with its name; this handle knows nothing of it and must not write again. */
+static int restore_switch(struct restore *t)
+{
+    struct log *log = t->log;
+    const struct log_table *table = atomic_load(&log->table);
+    uint64_t number = 0, revision = t->reader.revision;
+    char name[SEGMENT_NAME];
+    for (size_t i = 0; i < table->len; i++) {
+        if (table->slot[i] && !table->slot[i]->gone) {
+            manifest_row_add(&t->rows, table->slot[i]);
+            t->rows_len++;
+        }
+    }
+    int r = buf_status(&t->rows);
+    if (r == 0)
+        r = os_unlink(log->dir, RESTORE_ROLL);
+    if (r == 0 || r == KIST_ENOSTORE)
+        r = restore_manifest(t, (revision > log->at.sequence ? revision : log->at.sequence) + 1, RESTORE_ROLL, &number);
+    if (r == 0)
+        r = os_sync_dir(log->dir);
+    if (r)
+        return r;
+    segment_name(number, ".log", name);
+    r = os_rename(log->dir, RESTORE_ROLL, name);
+    if (r)
+        return r;
+    atomic_store(&log->failed, 1);
+    t->made.len = 0;
+    r = os_sync_dir(log->dir);
+    return r ? error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the restore may be undone by a power cut") : 0;
+}
+
+static int restore_increment(struct restore *t)
+{
+    struct engine_options o = *t->options;
+    struct engine *e = NULL;
+    o.mode = KIST_OPEN_EXISTING;
+    o.sync = KIST_SYNC_FULL;
+    int r = engine_open(t->path, &o, t->detail, &e);
+    if (r)
+        return r;
+    t->log = log_of(e);
+    r = restore_take(t);
+    if (r == 0) {
+        r = restore_rewind(t);
+        if (r == 0)
+            r = restore_increment_records(t);
+        if (r == 0 && t->rows_len)
+            r = restore_switch(t);
+        if (r)
+            restore_unmake(t);
+        segment_free(&t->out);
+        writer_unlock(t->log);
+    }
+    e->ops->close(&e); /* SHARED_OPEN goes with it and not before: the lock page knows nothing of the new segment */
+    t->log = NULL;
+    return r;
+}
+
+/* -- both -- */
+
+static int restore_run(struct restore *t, int parent)
+{
+    int r = restore_check(t);
+    if (r == 0)
+        r = t->reader.since ? restore_increment(t) : restore_whole(t, parent);
+    backup_read_close(&t->reader);
+    compact_batch_done(&t->batch);
+    buf_done(&t->rows);
+    buf_done(&t->made);
+    return r;
+}
+
+int engine_restore(const char *path, const struct engine_options *options, kist_read_fn *read, void *ctx,
+                   struct error_detail *detail)
+{
+    char *full = NULL;
+    size_t last = 0;
+    int parent = -1, spool = -1;
+    if (!options->unlock)
+        return error_set(detail, KIST_EKEY, "a backup needs the key or passphrase of its store");
+    struct restore *t = os_calloc(sizeof *t);
+    if (!t)
+        return KIST_ENOMEM;
+    int r = restore_path(path, detail, &full, &last);
+    if (r == 0) {
+        r = restore_open_parent(full, last, &parent);
+        if (r)
+            r = error_set(detail, r, "cannot open the directory of %.180s", full);
+    }
+    if (r == 0)
+        r = restore_spool(parent, read, ctx, &spool);
+    if (r == 0) {
+        *t = (struct restore){.options = options, .detail = detail, .path = full, .spool = spool};
+        buf_init(&t->batch.bytes, true);
+        buf_init(&t->rows, false);
+        buf_init(&t->made, false);
+        r = restore_run(t, parent);
+    }
+    os_close(&spool);
+    os_close(&parent);
+    os_free(full);
+    os_wipe(t, sizeof *t);
+    os_free(t);
+    return r;
+}

@@ -1,0 +1,157 @@
+/* value.c: what the bytes of a value are said to be.
+ *
+ * Detection reads the bytes once or twice and never changes them: what was put comes back to the
+ * byte. It promises the same answer in every locale and every process, because the type is stored
+ * and other doors rely on it: numbers are read and written under the "C" locale, which glibc hands
+ * out without allocating. An int is canonical text, so that its text and its number say the same; a
+ * float is anything else that JSON calls a number and a float64 can hold. A number that no float64
+ * holds (1e999) is raw and not JSON, as the readers of JSON do not agree on what it is.
+ *
+ * Tried and dropped: strtoll, which takes blanks and a plus; json_loads for detection, which
+ * allocates a tree for each put and refuses JSON that is valid (see json.c). */
+#include "model/value.h"
+
+#include "model/json.h"
+
+#include <assert.h>
+#include <locale.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static locale_t value_locale(void)
+{
+    locale_t c = newlocale(LC_ALL_MASK, "C", NULL);
+    assert(c); /* a constant of the C library: nothing is allocated */
+    return c;
+}
+
+static bool value_is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+int value_parse_int(struct kist_bytes v, int64_t *out)
+{
+    const uint8_t *p = v.ptr;
+    size_t i = v.len && p[0] == '-';
+    bool negative = i;
+    int64_t sum = 0;
+    if (i == v.len || (p[i] == '0' && v.len > 1))
+        return KIST_ETYPE;
+    for (; i < v.len; i++) {
+        if (!value_is_digit(p[i]))
+            return KIST_ETYPE;
+        int digit = p[i] - '0';
+        if (__builtin_mul_overflow(sum, 10, &sum) ||
+            __builtin_add_overflow(sum, negative ? -digit : digit, &sum))
+            return KIST_ETYPE;
+    }
+    *out = sum;
+    return 0;
+}
+
+int value_parse_float(struct kist_bytes v, double *out)
+{
+    char text[VALUE_FLOAT_MAX + 1];
+    if (v.len > VALUE_FLOAT_MAX || !json_is_number(v))
+        return KIST_ETYPE;
+    memcpy(text, v.ptr, v.len);
+    text[v.len] = '\0';
+    double d = strtod_l(text, NULL, value_locale());
+    if (!isfinite(d))
+        return KIST_ETYPE;
+    *out = d;
+    return 0;
+}
+
+enum kist_type value_detect(struct kist_bytes v)
+{
+    int64_t i;
+    double d;
+    if (v.len == 0)
+        return KIST_RAW;
+    if (value_parse_int(v, &i) == 0)
+        return KIST_INT;
+    if (value_parse_float(v, &d) == 0)
+        return KIST_FLOAT;
+    if (json_check(v) < 0)
+        return KIST_RAW;
+    struct kist_bytes bare = json_trim(v);
+    if (json_is_number(bare) && value_parse_float(bare, &d) < 0)
+        return KIST_RAW;
+    return KIST_JSON;
+}
+
+enum kist_type kist_detect(struct kist_bytes value)
+{
+    return value_detect(value);
+}
+
+int value_check(enum kist_type *io_type, struct kist_bytes v)
+{
+    int64_t i;
+    double d;
+    switch (*io_type) {
+    case KIST_RAW:
+        return 0;
+    case KIST_INT:
+        return value_parse_int(v, &i);
+    case KIST_FLOAT:
+        return value_parse_float(v, &d);
+    case KIST_JSON:
+        return json_check(v);
+    case KIST_DETECT:
+        *io_type = value_detect(v);
+        return 0;
+    default:
+        return KIST_EINVAL;
+    }
+}
+
+size_t value_format_int(int64_t v, char out[VALUE_TEXT])
+{
+    int n = snprintf(out, VALUE_TEXT, "%lld", (long long)v);
+    assert(n > 0 && n < VALUE_TEXT);
+    return (size_t)n;
+}
+
+size_t value_format_float(double v, char out[VALUE_TEXT])
+{
+    locale_t c = value_locale(), before = uselocale(c);
+    int n = 0;
+    assert(isfinite(v));
+    for (int digits = 1; digits <= 17; digits++) { /* 17 always do */
+        n = snprintf(out, VALUE_TEXT, "%.*g", digits, v);
+        if (strtod_l(out, NULL, c) == v)
+            break;
+    }
+    uselocale(before);
+    assert(n > 0 && n < VALUE_TEXT - 2);
+    if (!strpbrk(out, ".e")) { /* else it would be an int when it is read again */
+        memcpy(out + n, ".0", 3);
+        n += 2;
+    }
+    return (size_t)n;
+}
+
+int value_add_int(int64_t a, int64_t b, int64_t *out)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return KIST_ERANGE;
+    *out = sum;
+    return 0;
+}
+
+int value_add_float(double a, double b, double *out)
+{
+    if (isnan(b))
+        return KIST_EINVAL;
+    if (!isfinite(a + b))
+        return KIST_ERANGE;
+    *out = a + b;
+    return 0;
+}
