@@ -136,10 +136,10 @@ static inline void rig_digest_of(struct engine *e, bool revisions, uint8_t out[3
         void *data = NULL;
         buf_init(&b, false);
         assert_true(entry_decode(c.payload, c.payload_len, &x));
+        if (dropped && bytes_get64be(c.key) == dropped)
+            continue; /* perhaps not purged yet */
         if (x.flags & ENTRY_DROP)
             dropped = bytes_get64be(c.key);
-        if (dropped && bytes_get64be(c.key) == dropped)
-            continue; /* perhaps not purged yet; compaction forgets that there was such a bucket */
         buf_add(&b, out, 32);
         buf_add(&b, c.key, c.key_len);
         buf_add_u8(&b, x.flags & (ENTRY_TYPE | ENTRY_DROP));

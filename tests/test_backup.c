@@ -186,13 +186,15 @@ static void increments_bring_a_restored_store_forward(void **state)
     log_segment_size_override = 256 << 10;
     struct engine *e = rig_open(from);
     fill(e, 0, 600);
+    (void)rig_put(e, 9, "in a bucket", "that goes");
+    (void)rig_put(e, 9, "in a bucket", "that goes later");
     uint64_t revision = backup(e, 0, &s);
     restore_ok(to, &s);
     buf_done(&s.b);
     for (int step = 1; step <= 4; step++) {
         fill(e, 600 + 100 * step, 800 + 100 * step);
         if (step == 2)
-            (void)rig_drop(e, 3);
+            (void)rig_drop(e, 9);
         if (step == 3)
             assert_int_equal(e->ops->compact(e, NULL, NULL), 0);
         revision = backup(e, revision, &s);

@@ -2,20 +2,11 @@
 #ifndef KIST_ENGINE_COMPACT_H
 #define KIST_ENGINE_COMPACT_H
 
-#include "engine/log.h"
+#include "engine/batch.h"
 
 #include <stdlib.h>
 
-struct compact_op {
-    struct frame_op op;      /* revision explicit; key and value are set from the offsets when written */
-    size_t key_at, value_at; /* in the batch's bytes */
-};
-
-struct compact_batch {
-    struct compact_op *op;
-    size_t len, cap;
-    struct buf bytes;        /* keys and plaintext values; secret */
-};
+#define COMPACT_MOVES 2000u /* records that a slice looks up in their new place */
 
 struct log_compaction {
     struct segment **inputs; /* by birth */
@@ -23,14 +14,31 @@ struct log_compaction {
     size_t next;             /* the one being walked */
     struct follow_walk walk; /* s NULL: between two */
     struct segment *out;
-    struct compact_batch batch;
-    struct compact_batch cancels;
+    struct batch batch;
+    struct batch cancels;
     bool failed;             /* a cancel could not be remembered */
     uint64_t copied;         /* bytes walked */
 };
 
-/* Write the batch as one frame behind out->end and empty it. */
-int compact_batch_write(struct log *log, struct compact_batch *b, struct segment *out) KIST_MUST_USE;
-void compact_batch_done(struct compact_batch *b);
+/* Not the active one, not gone, not being compacted. State held, here and below. */
+bool compact_is_free(const struct segment *s, const struct log *log);
+/* Do its deletes still guard against anything? */
+bool compact_guards(const struct log *log, const struct segment *s);
+/* Free, and it holds nothing anybody needs. */
+bool compact_is_empty(const struct log *log, const struct segment *s);
+int compact_compare_birth(const void *a, const void *b); /* for qsort of segment pointers */
+
+/* -- state not held from here on -- */
+
+/* Compact these segments (inputs is taken over). SHARED_COMPACT is held, and goes with compact_free() or on failure. */
+int compact_start(struct log *log, struct segment **inputs, size_t n, struct log_compaction **out) KIST_MUST_USE;
+/* Copy for about budget_us (< 0: to the end). 1: all inputs are through. */
+int compact_copy(struct log *log, struct log_compaction *c, int64_t budget_us) KIST_MUST_USE;
+/* Switch the output in, durably, and remove the inputs' files. */
+int compact_finish(struct log *log, struct log_compaction *c) KIST_MUST_USE;
+void compact_free(struct log *log, struct log_compaction **out);
+/* Purges and moves, with the gate: about limit records; all of them. */
+int compact_moves(struct log *log, size_t limit, bool *out_more) KIST_MUST_USE;
+int compact_moves_all(struct log *log) KIST_MUST_USE;
 
 #endif

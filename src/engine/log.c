@@ -236,6 +236,20 @@ static void log_unload(struct log *log)
     log->follow_limit = 0;
 }
 
+/* Others are there: they have recovered the store, and compaction may take a file away under us. */
+static int log_join(struct log *log)
+{
+    int r = 0;
+    for (int i = 0; i < LOG_LOAD_TRIES; i++) {
+        r = recover_load(log, false);
+        if (r != KIST_ECORRUPT && r != KIST_ENOSTORE)
+            break;
+        log_unload(log);
+        os_sleep_us(1000);
+    }
+    return r;
+}
+
 static int log_load(struct log *log)
 {
     bool held = false;
@@ -243,18 +257,12 @@ static int log_load(struct log *log)
     if (r)
         return error_set(log->base.detail, r, "another process is opening the store");
     r = shared_held(&log->shared, SHARED_PRESENCE, &held);
-    for (int i = 0; r == 0 && i < LOG_LOAD_TRIES; i++) {
-        r = recover_load(log, !held);
-        if (r == 0 || !held || (r != KIST_ECORRUPT && r != KIST_ENOSTORE))
-            break;
-        log_unload(log); /* compaction may have taken a file away under us */
-        r = i + 1 < LOG_LOAD_TRIES ? 0 : r;
-        os_sleep_us(1000);
-    }
+    if (r == 0 && !held)
+        r = recover_load(log, true);
     if (r == 0 && !log->read_only)
         r = shared_lock_shared(&log->shared, SHARED_PRESENCE);
     shared_unlock(&log->shared, SHARED_OPEN);
-    return r;
+    return r || !held ? r : log_join(log);
 }
 
 static int log_open_files(struct log *log, const char *path, const struct engine_options *o)
@@ -338,7 +346,7 @@ static void log_close(struct engine **e)
         os_close(&log->dir);
         return;
     }
-    compact_settle(log);
+    policy_settle(log);
     compact_stop(log);
     log_leave(log);
     shared_close(&log->shared);
@@ -465,7 +473,7 @@ const struct engine_ops log_ops = {
     .wait = changes_wait,
     .wake = changes_wake,
     .backup = backup_write,
-    .compact = compact_all,
+    .compact = policy_all,
     .sweep = sweep_expired,
     .maintain = log_maintain,
     .verify = verify_log,

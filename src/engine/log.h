@@ -24,6 +24,7 @@
 #include <pthread.h>
 
 #define LOG_SNAPSHOT_FRAMES 20000u /* applied since the last index snapshot: time for another */
+#define LOG_SNAPSHOT_SMALL 50000u  /* keys: a commit by the way may write it, in some 10 ms */
 #define LOG_INDEX_KEY (8 + KIST_KEY_MAX) /* bucket, big-endian, then the key */
 
 /* What a published root says besides where its records are. */
@@ -311,19 +312,21 @@ int snapshot_write(struct log *log, bool force) KIST_MUST_USE;
 /* Load one: 0 and log->at behind what it holds; KIST_ENOSTORE: there is none that fits. The segments must be in the table. */
 int snapshot_load(struct log *log) KIST_MUST_USE;
 
-/* -- compact.c, sweep.c, verify.c, backup.c, rekey.c -- */
+/* -- policy.c, compact.c, sweep.c, verify.c, backup.c, rekey.c -- */
 
-int compact_all(struct engine *e, kist_progress_fn *progress, void *ctx) KIST_MUST_USE;
+int policy_all(struct engine *e, kist_progress_fn *progress, void *ctx) KIST_MUST_USE;
 /* A slice of work if the policy wants it; called after commits without the gate. */
-int compact_step(struct log *log, int64_t budget_us, bool *out_more) KIST_MUST_USE;
+int policy_step(struct log *log, int64_t budget_us, bool *out_more) KIST_MUST_USE;
 /* A record in a segment that is being compacted has died (state held). */
 void compact_died(struct log *log, const struct entry *e, const uint8_t *index_key, size_t index_key_len);
 void compact_lost(struct log *log);
 void compact_stop(struct log *log);
-void compact_upkeep(struct log *log); /* after a commit: a little of what the policy wants */
-void compact_settle(struct log *log); /* before closing: what the policy wants, to its end */
+void policy_upkeep(struct log *log); /* after a commit: a little of what the policy wants */
+void policy_settle(struct log *log); /* before closing: what the policy wants, to its end */
 int sweep_expired(struct engine *e, uint64_t limit, uint64_t *out_swept) KIST_MUST_USE;
 bool sweep_due(struct log *log);
+/* An index snapshot if one is due and the index has at most so many keys (it is written with the gate held). */
+int sweep_snapshot(struct log *log, uint64_t keys) KIST_MUST_USE;
 int log_maintain(struct engine *e, int64_t budget_us, bool *out_more) KIST_MUST_USE;
 int verify_log(struct engine *e, const struct kist_verify_options *options, struct kist_verify_report *out) KIST_MUST_USE;
 int backup_write(struct engine *e, uint64_t since, kist_write_fn *write, void *ctx, uint64_t *out_revision) KIST_MUST_USE;

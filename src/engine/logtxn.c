@@ -10,6 +10,8 @@
 
 #include <assert.h>
 
+#define LOGTXN_LOOK 256 /* commits between two looks whether there is something to clean up */
+
 /* -- begin and end -- */
 
 static int logtxn_refresh(struct log *log)
@@ -497,8 +499,7 @@ int logtxn_commit(struct engine_txn **txn, uint64_t *out_revision)
     if (r)
         return r;
     *out_revision = sequence ? sequence : seen;
-    if (sequence && atomic_load_explicit(&log->upkeep, memory_order_relaxed)) {
-        compact_upkeep(log);
-    }
+    if (sequence && (sequence % LOGTXN_LOOK == 0 || atomic_load_explicit(&log->upkeep, memory_order_relaxed)))
+        policy_upkeep(log);
     return 0;
 }

@@ -188,6 +188,6 @@ int rekey_rotate(struct engine *e, bool resume, kist_progress_fn *progress, void
     if (r == 0)
         r = rekey_roll(log);
     if (r == 0)
-        r = compact_all(e, progress, ctx);
+        r = policy_all(e, progress, ctx);
     return r ? r : rekey_change(e, rekey_retire_unused, log);
 }

@@ -36,7 +36,7 @@ struct restore {
     struct backup_reader reader;
     struct log *log;           /* the store at path; or, for a new one, no more of a log than segments need */
     bool fresh;
-    struct compact_batch batch;
+    struct batch batch;
     struct segment *out;       /* the compacted segment that grows */
     struct buf rows;           /* of the manifest */
     uint64_t rows_len;
@@ -154,7 +154,7 @@ static int restore_out_end(struct restore *t)
     struct segment *s = t->out;
     if (!s)
         return 0;
-    int r = compact_batch_write(t->log, &t->batch, s);
+    int r = batch_write(t->log, &t->batch, s);
     if (r == 0)
         r = segment_sync(s);
     if (r == 0) {
@@ -169,10 +169,10 @@ static int restore_out_end(struct restore *t)
 /* Room for one more operation: in the batch, and in a segment. */
 static int restore_room(struct restore *t)
 {
-    struct compact_batch *b = &t->batch;
+    struct batch *b = &t->batch;
     int r = 0;
     if (t->out && (b->bytes.len > RESTORE_FRAME || b->len >= RESTORE_FRAME_OPS))
-        r = compact_batch_write(t->log, b, t->out);
+        r = batch_write(t->log, b, t->out);
     if (r == 0 && t->out && t->out->end > t->log->segment_size)
         r = restore_out_end(t);
     if (r == 0 && !t->out) {
@@ -183,7 +183,7 @@ static int restore_room(struct restore *t)
     if (r || b->len < b->cap)
         return r;
     size_t cap = b->cap ? b->cap * 2 : 256;
-    struct compact_op *p = os_alloc(cap * sizeof *p);
+    struct batch_op *p = os_alloc(cap * sizeof *p);
     if (!p)
         return KIST_ENOMEM;
     if (b->len)
@@ -197,12 +197,12 @@ static int restore_room(struct restore *t)
 /* Behind what is in the segment; a put takes its value from the reader. */
 static int restore_add(struct restore *t, const struct frame_op *op)
 {
-    struct compact_batch *b = &t->batch;
+    struct batch *b = &t->batch;
     int r = restore_room(t);
     if (r)
         return r;
-    struct compact_op *to = &b->op[b->len];
-    *to = (struct compact_op){.op = *op, .key_at = b->bytes.len};
+    struct batch_op *to = &b->op[b->len];
+    *to = (struct batch_op){.op = *op, .key_at = b->bytes.len};
     buf_add(&b->bytes, op->key, op->key_len);
     to->value_at = b->bytes.len;
     uint8_t *value = op->kind == FRAME_PUT ? buf_grow(&b->bytes, op->len) : NULL;
@@ -569,7 +569,7 @@ static int restore_run(struct restore *t, int parent)
     if (r == 0)
         r = t->reader.since ? restore_increment(t) : restore_whole(t, parent);
     backup_read_close(&t->reader);
-    compact_batch_done(&t->batch);
+    batch_done(&t->batch);
     buf_done(&t->rows);
     buf_done(&t->made);
     return r;

@@ -97,6 +97,22 @@ bool sweep_due(struct log *log)
     return due;
 }
 
+int sweep_snapshot(struct log *log, uint64_t keys)
+{
+    if (log->memory || atomic_load(&log->snapshot_frames) < LOG_SNAPSHOT_FRAMES)
+        return 0;
+    int r = writer_lock(log);
+    if (r)
+        return r;
+    (void)pthread_mutex_lock(&log->state);
+    bool small = tree_working(log->index).count <= keys;
+    (void)pthread_mutex_unlock(&log->state);
+    if (small)
+        r = snapshot_write(log, false);
+    writer_unlock(log);
+    return r;
+}
+
 int log_maintain(struct engine *e, int64_t budget_us, bool *out_more)
 {
     struct log *log = log_of(e);
@@ -108,14 +124,9 @@ int log_maintain(struct engine *e, int64_t budget_us, bool *out_more)
     if (r == 0 && sweep_due(log))
         r = sweep_expired(e, SWEEP_BATCH, &swept);
     if (r == 0)
-        r = compact_step(log, budget_us, &more);
-    if (r == 0 && !more && log->snapshot_frames >= LOG_SNAPSHOT_FRAMES) {
-        r = writer_lock(log);
-        if (r == 0) {
-            r = snapshot_write(log, false);
-            writer_unlock(log);
-        }
-    }
+        r = policy_step(log, budget_us, &more);
+    if (r == 0 && !more)
+        r = sweep_snapshot(log, UINT64_MAX);
     if (r == 0)
         *out_more = more || swept == SWEEP_BATCH;
     return r;
