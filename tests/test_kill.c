@@ -93,9 +93,13 @@ static void writer_main(size_t id, uint64_t generation, int out, uint64_t seed)
     for (uint64_t n = 1;; n++) {
         size_t len = (size_t)model_below(&chance, model_below(&chance, 50) ? 300 : sizeof ballast);
         struct burst x = {id, generation, n, ballast, len};
+        int64_t start = model_mono_ms();
         int rc = kist_run(b, n % 2 ? KIST_EXCLUSIVE : KIST_OPTIMISTIC, burst_fn, &x, NULL);
+        int64_t ms = model_mono_ms() - start;
         MODEL_CHECK(rc == 0, "writer %zu commit %llu: %s", id, (unsigned long long)n,
                     kist_error_name(rc));
+        MODEL_CHECK(ms < 1000 * SLOW, "writer %zu: a commit was blocked for %lld ms", id,
+                    (long long)ms);
         MODEL_CHECK(write(out, &n, sizeof n) == (ssize_t)sizeof n, "pipe: %s", strerror(errno));
         if (model_below(&chance, 300) == 0) {
             rc = kist_compact(s, NULL, NULL);
@@ -202,12 +206,18 @@ static void check_in_child(size_t id)
     model_wait(pid, "checker");
 }
 
-/* How long until each writer but one has acknowledged something more. */
+/* How long until each writer but one has acknowledged something more. One that has not acknowledged anything yet is
+ * still opening the store, and does not count; one may be waiting to compact. How long a commit was blocked each
+ * writer looks at itself. */
 static int64_t survivors_go_on(size_t killed)
 {
     bool seen[WRITERS] = {false};
     int64_t start = model_mono_ms();
-    size_t left = WRITERS - 1;
+    size_t left = 0;
+    for (size_t i = 0; i < WRITERS; i++) {
+        seen[i] = i == killed || writers[i].acked == 0;
+        left += !seen[i];
+    }
     while (left > 0 && model_mono_ms() - start < 20000) {
         struct pollfd polls[WRITERS];
         for (size_t i = 0; i < WRITERS; i++)
@@ -243,12 +253,6 @@ static void acknowledged_commits_survive_kill_9_of_random_writers(void **state)
         writer_kill(&writers[id]);
         int64_t ms = survivors_go_on(id);
         worst = ms > worst ? ms : worst;
-        if (ms >= 1000 * SLOW) { /* is it the kill, or are they so slow anyway? */
-            int64_t again = survivors_go_on(id);
-            fprintf(stderr, "the same without a kill: %lld ms\n", (long long)again);
-        }
-        MODEL_CHECK(ms < 1000 * SLOW, "round %u: the others were blocked for %lld ms", r,
-                    (long long)ms);
         check_in_child(id);
         if (r % 20 == 19) { /* all of them at once, then a look at the whole */
             for (size_t i = 0; i < WRITERS; i++)
@@ -267,7 +271,7 @@ static void acknowledged_commits_survive_kill_9_of_random_writers(void **state)
     for (size_t i = 0; i < WRITERS; i++)
         writer_kill(&writers[i]);
     check_in_child(WRITERS);
-    printf("%u rounds, the others were blocked for at most %lld ms\n", r, (long long)worst);
+    printf("%u rounds, all others had gone on after at most %lld ms\n", r, (long long)worst);
     MODEL_CHECK(r == rounds, "only %u of %u rounds in the time", r, rounds);
 }
 

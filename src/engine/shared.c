@@ -2,7 +2,8 @@
  *
  * Locks are open-file-description locks on bytes behind the page. The writer lock has no timeout in the kernel, so a
  * waiter tries, then sleeps on a futex that each release counts up, at most 5 ms at a time: a holder that dies releases
- * the lock without counting, and that is how long it goes unnoticed.
+ * the lock without counting, and that is how long it goes unnoticed. Releasing wakes the one that has slept longest, and who
+ * released while others slept does not take the lock again at once: else a busy process would starve the rest.
  *
  * durable carries a keyed check, because recovery takes it as evidence: a frame that was durable and is bad now is
  * damage, not a torn tail. A value that was written half, or by somebody else, proves nothing.
@@ -19,6 +20,7 @@
 
 #define SHARED_NAME "lock"
 #define SHARED_NAP_US 5000
+#define SHARED_GIVE_WAY_US 300
 
 static const uint8_t shared_magic[8] = {'K', 'I', 'S', 'T', 'L', 'O', 'C', 'K'};
 
@@ -143,12 +145,25 @@ static int shared_same_file(struct shared *s, struct error_detail *detail)
                      r ? "removed" : "replaced");
 }
 
+/* Somebody waited when we let the lock go: let them have it before we take it again. */
+static void shared_give_way(struct shared *s)
+{
+    struct shared_page *page = s->page;
+    uint32_t seen = atomic_load(&page->writer_word);
+    s->polite = false;
+    if (seen == s->released)
+        os_futex_wait(&page->writer_word, seen, SHARED_GIVE_WAY_US, true);
+}
+
 int shared_writer_lock(struct shared *s, int64_t timeout_us, struct error_detail *detail)
 {
     if (s->fd < 0)
         return 0;
     struct shared_page *page = s->page;
     int64_t end = timeout_us < 0 ? -1 : os_mono_us() + timeout_us;
+    bool slept = false;
+    if (s->polite)
+        shared_give_way(s);
     for (;;) {
         uint32_t seen = atomic_load(&page->writer_word);
         int r = os_lock_try(s->fd, shared_byte(SHARED_WRITER), OS_EXCLUSIVE_LOCK);
@@ -162,7 +177,10 @@ int shared_writer_lock(struct shared *s, int64_t timeout_us, struct error_detail
                              (unsigned)atomic_load(&page->writer_pid));
         atomic_store(&page->writer_waited, 1);
         os_futex_wait(&page->writer_word, seen, left < SHARED_NAP_US ? left : SHARED_NAP_US, true);
+        slept = true;
     }
+    if (slept) /* one was woken, others may sleep on */
+        atomic_store(&page->writer_waited, 1);
     atomic_store_explicit(&page->writer_pid, (uint32_t)getpid(), memory_order_relaxed);
     int r = shared_same_file(s, detail);
     if (r)
@@ -175,9 +193,10 @@ void shared_writer_unlock(struct shared *s)
     if (s->fd < 0)
         return;
     os_unlock(s->fd, shared_byte(SHARED_WRITER));
-    atomic_fetch_add(&s->page->writer_word, 1);
+    s->released = atomic_fetch_add(&s->page->writer_word, 1) + 1;
+    s->polite = atomic_load(&s->page->writer_waited) != 0;
     if (atomic_exchange(&s->page->writer_waited, 0))
-        os_futex_wake(&s->page->writer_word, INT32_MAX, true);
+        os_futex_wake(&s->page->writer_word, 1, true);
 }
 
 /* -- the page -- */

@@ -52,6 +52,8 @@ struct shared {
     struct shared_page *own; /* when there is no file to map */
     uint64_t device, inode;
     uint8_t check_key[16];
+    bool polite;             /* somebody waited for the writer lock when we last released it, at this count */
+    uint32_t released;
 };
 
 /* Open or make the file. On a read-only file system without one a private page stands in. */
