@@ -101,7 +101,7 @@ static void writer_main(size_t id, uint64_t generation, int out, uint64_t seed)
         MODEL_CHECK(ms < 1000 * SLOW, "writer %zu: a commit was blocked for %lld ms", id,
                     (long long)ms);
         MODEL_CHECK(write(out, &n, sizeof n) == (ssize_t)sizeof n, "pipe: %s", strerror(errno));
-        if (model_below(&chance, 300) == 0) {
+        if (model_below(&chance, 3000) == 0) {
             rc = kist_compact(s, NULL, NULL);
             MODEL_CHECK(rc == 0 || rc == KIST_EBUSY, "compact: %s", kist_error_name(rc));
         }

@@ -172,7 +172,8 @@ static void a_load_equals_inserts_and_is_packed(void **state)
         assert_int_equal(tree_load_end(loaded), 0);
         struct tree_root root = tree_working(loaded);
         assert_same(&root, &p.model);
-        assert_true(tree_memory(loaded) <= tree_memory(p.tree) / 10 * 11 + SLAB);
+        /* Nodes of long keys differ in size, and each takes an equal part of its slab. */
+        assert_true(tree_memory(loaded) <= tree_memory(p.tree) / 4 * 5 + SLAB);
         tree_free(&loaded);
         pair_done(&p);
     }

@@ -2,7 +2,7 @@
  *
  * A ring of 256 KiB in memory that each applied operation goes through; the oldest are forgotten. Who asks for more than it
  * remembers is told so and reads everything again. Nothing is written to disk for it, and without a watcher it costs one
- * small copy an operation. */
+ * small copy an operation. Key names are in it: it is made of pages that no core shows and that are empty once given back. */
 #include "engine/log.h"
 
 #define CHANGES_SIZE (256u << 10)
@@ -15,22 +15,20 @@ struct log_changes {
     uint8_t ring[CHANGES_SIZE];
 };
 
+#define CHANGES_PAGES ((sizeof(struct log_changes) + 4095) & ~(size_t)4095)
+
 int changes_new(struct log_changes **out)
 {
-    struct log_changes *c = os_alloc(sizeof *c);
+    struct log_changes *c = os_pages_alloc(CHANGES_PAGES, 0); /* zeroed: nothing is known, nothing forgotten */
     if (!c)
         return KIST_ENOMEM;
-    c->forgotten = c->newest = 0;
-    c->head = c->tail = 0;
     *out = c;
     return 0;
 }
 
 void changes_free(struct log_changes **c)
 {
-    if (*c)
-        os_wipe((*c)->ring, CHANGES_SIZE);
-    os_free(*c);
+    os_pages_free(*c, CHANGES_PAGES);
     *c = NULL;
 }
 
@@ -110,6 +108,7 @@ int changes_read(struct engine *e, uint64_t *io_since, int (*each)(const struct 
             changes_copy_out(c, at + CHANGES_HEAD, key, change.key.len);
             change.key.ptr = key;
             r = each(&change, ctx);
+            os_wipe(key, change.key.len);
         }
         at += n;
     }
