@@ -2,6 +2,7 @@
  * program run as
  *
  *     test_golden --make tests/golden/v1
+ *     test_golden --make tests/golden/v1-aes 2
  *
  * writes a fresh one (the directory must not exist). Do that once for each version of the format
  * and never again: later versions must open what this one wrote. The key is the 32 bytes "golden
@@ -40,10 +41,13 @@ static const struct golden_record golden_records[] = {
 #define GOLDEN_MANY 200    /* keys many/000 to many/199 hold their own names */
 #define GOLDEN_LARGE 30000 /* bytes of "large": byte i is i * 7 */
 
+static int golden_suite = 1; /* of the store that is made */
+
 static struct kist_options golden_options(void)
 {
     struct kist_options o = model_options();
     o.key.ptr = golden_key;
+    o.suite = golden_suite;
     return o;
 }
 
@@ -82,8 +86,8 @@ static void golden_make_records(struct kist_store *s, struct kist_bucket *b)
     MODEL_OK(kist_delete(b, KIST_STR("deleted"), NULL, NULL, NULL));
 }
 
-/* Two sessions, a compaction and a rotation, so that several segments and two data keys are in it.
- */
+/* Two sessions, a compaction and a rotation, so that a log segment and a compacted one are in it,
+ * under the second data key. */
 static void golden_make(const char *path)
 {
     struct kist_options o = golden_options();

@@ -2,6 +2,7 @@
  * their owner, futexes and fork guards across processes, and a hook that can make each of these
  * calls fail. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -569,6 +570,96 @@ static void a_futex_wait_ends_in_time_or_at_once(void **state)
     assert_true(os_mono_us() - before < 5000000);
 }
 
+/* Has the map that p is in this flag of smaps? */
+static bool map_has_flag(const void *p, const char *flag)
+{
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool here = false, has = false;
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        unsigned long start, end;
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            here = (uintptr_t)p >= start && (uintptr_t)p < end;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            has = strstr(line, flag) != NULL;
+    }
+    fclose(f);
+    return has;
+}
+
+static void pages_are_zero_aligned_and_in_no_core(void **state)
+{
+    enum { SIZE = 3 * 65536, ALIGN = 2 << 20 };
+    (void)state;
+    for (unsigned round = 0; round < 8; round++) {
+        size_t align = round % 2 ? ALIGN : 0;
+        uint8_t *p = os_pages_alloc(SIZE, align), *q = os_pages_alloc(4096, 65536);
+        assert_non_null(p);
+        assert_non_null(q);
+        assert_true(align == 0 || (uintptr_t)p % align == 0);
+        assert_int_equal((uintptr_t)q % 65536, 0);
+        for (size_t i = 0; i < SIZE; i++)
+            assert_int_equal(p[i], 0);
+        memset(p, 'x', SIZE);
+        assert_true(map_has_flag(p, " dd"));
+        assert_true(map_has_flag(p + SIZE - 1, " dd"));
+        os_pages_huge(p, SIZE, round % 3);
+        os_pages_drop(p + 65536, 65536);
+        assert_int_equal(p[65535], 'x');
+        assert_int_equal(p[65536], 0);
+        assert_int_equal(p[2 * 65536 - 1], 0);
+        assert_int_equal(p[2 * 65536], 'x');
+        os_pages_free(q, 4096);
+        assert_int_equal(p[0], 'x');
+        os_pages_free(p, SIZE);
+    }
+    os_pages_free(NULL, 4096);
+}
+
+static void pages_can_be_refused_by_the_hook(void **state)
+{
+    (void)state;
+    hook_on(OS_ALLOC, -ENOMEM, 1);
+    void *p = os_pages_alloc(8192, 0);
+    assert_non_null(p);
+    assert_null(os_pages_alloc(8192, 65536));
+    assert_int_equal(seen_of(OS_ALLOC), 2);
+    assert_int_equal(seen[1].len, 8192);
+    os_hook = NULL;
+    os_pages_free(p, 8192);
+}
+
+static uintptr_t stack_left; /* where a call that has returned left it */
+
+static __attribute__((noinline)) void stack_leave(void)
+{
+    volatile uint8_t secret[64];
+    for (size_t i = 0; i < sizeof secret; i++)
+        secret[i] = 0xa7;
+    stack_left = (uintptr_t)secret;
+}
+
+static __attribute__((noinline)) unsigned stack_count(void)
+{
+    unsigned n = 0;
+    int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    uint8_t copy[64] = {0};
+    assert_int_equal(pread(fd, copy, sizeof copy, (off_t)stack_left), sizeof copy);
+    for (size_t i = 0; i < sizeof copy; i++)
+        n += copy[i] == 0xa7;
+    close(fd);
+    return n;
+}
+
+static void a_wiped_stack_holds_nothing_of_earlier_calls(void **state)
+{
+    (void)state;
+    stack_leave();
+    os_wipe_stack();
+    assert_true(stack_count() < 8); /* the count's own calls write there too */
+}
+
 static void a_child_sees_that_it_is_one(void **state)
 {
     const _Atomic uint32_t *guard = os_fork_guard_new();
@@ -605,6 +696,9 @@ int main(void)
         WORLD(no_bytes_are_still_a_block),
         WORLD(zeroed_and_aligned_memory_is_so),
         WORLD(wiped_memory_is_zero),
+        WORLD(pages_are_zero_aligned_and_in_no_core),
+        WORLD(pages_can_be_refused_by_the_hook),
+        WORLD(a_wiped_stack_holds_nothing_of_earlier_calls),
         WORLD(random_bytes_are_fresh_and_all_of_them),
         WORLD(the_wall_clock_can_jump_and_the_other_cannot),
         WORLD(a_sleep_lasts_as_long_as_it_says),

@@ -22,6 +22,10 @@ static void fill_setup(const char *dir, int n, uint64_t segment, uint8_t digest[
         if (i % 5 == 0)
             (void)rig_del(e, 1 + (uint64_t)(i % 3), key);
     }
+    for (int i = 1; i < n; i += 10) { /* deletes that guard against an earlier segment */
+        (void)snprintf(key, sizeof key, "a/common/prefix/%05d", i * 7919 % 100003);
+        (void)rig_del(e, 1 + (uint64_t)(i % 3), key);
+    }
     (void)rig_put_until(e, 1, "fleeting", "soon gone", os_now_ms() + 3600000);
     (void)rig_put(e, ENGINE_CATALOG, "name", "of a bucket");
     (void)rig_drop(e, 3);
@@ -74,6 +78,7 @@ static void accounts_from_a_snapshot_are_those_of_a_replay(void **state)
     assert_int_equal(tree_working(x->expiry).count, 1);
     assert_int_equal(tree_working(y->expiry).count, 1);
     const struct log_table *t = atomic_load(&x->table);
+    uint64_t guarded = 0;
     for (size_t i = 0; i < t->len; i++) {
         const struct segment *s = t->slot[i], *o = table_find(y, t->base + i);
         assert_int_equal(s->live_bytes, o->live_bytes);
@@ -89,8 +94,10 @@ static void accounts_from_a_snapshot_are_those_of_a_replay(void **state)
         for (size_t j = 0; j < s->guards_len; j++) {
             assert_int_equal(s->guards[j].shadow, o->guards[j].shadow);
             assert_int_equal(s->guards[j].count, o->guards[j].count);
+            guarded += s->guards[j].count;
         }
     }
+    assert_true(guarded > 10);
     rig_close(&a);
     rig_close(&b);
     rig_remove(dir);
@@ -209,9 +216,11 @@ static void a_snapshot_of_frames_that_the_log_lost_is_ignored(void **state)
     char lock[160];
     (void)snprintf(lock, sizeof lock, "%s/lock", dir);
     assert_int_equal(unlink(lock), 0);
-    expect_same(dir, false, before);
-    /* another frame takes its place */
+    /* a frame of the same length takes its place */
     e = rig_open(dir);
+    assert_false(log_of(e)->from_snapshot);
+    rig_digest(e, digest);
+    assert_memory_equal(digest, before, 32);
     (void)rig_put(e, 1, "torn", "other");
     rig_digest(e, digest);
     rig_close(&e);

@@ -209,6 +209,33 @@ static void a_segment_that_was_removed_or_replaced_is_told(void **state)
     rig_remove(dir);
 }
 
+static void a_segment_that_ends_otherwise_than_on_record_is_told(void **state)
+{
+    char dir[64], first[160];
+    struct kist_verify_report report;
+    (void)state;
+    rig_dir(dir);
+    log_segment_size_override = 64 << 10;
+    struct engine *e = rig_open(dir);
+    fill(e, 1000);
+    struct segment *s = table_find(log_of(e), 1);
+    s->last_tag[3] ^= 1;
+    assert_int_equal(verify(e, &report), KIST_ECORRUPT);
+    s->last_tag[3] ^= 1;
+    expect_whole(e);
+    (void)snprintf(first, sizeof first, "%s/000000000001.log", dir);
+    int fd = open(first, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)s->end + 5000), 1);
+    assert_int_equal(verify(e, &report), KIST_ECORRUPT);
+    assert_int_equal(ftruncate(fd, (off_t)s->end), 0);
+    expect_whole(e);
+    (void)close(fd);
+    rig_close(&e);
+    log_segment_size_override = 0;
+    rig_remove(dir);
+}
+
 static void a_log_segment_put_back_is_told(void **state)
 {
     char dir[64], first[160], aside[160];
@@ -248,7 +275,7 @@ static void an_index_that_differs_from_the_log_is_told(void **state)
     char dir[64];
     uint8_t key[LOG_INDEX_KEY], payload[ENTRY_MAX];
     struct kist_verify_report report;
-    struct entry x;
+    struct entry x = {0};
     size_t len = 0;
     (void)state;
     rig_dir(dir);
@@ -379,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_byte_that_changes_anywhere_in_a_segment_is_told),
         cmocka_unit_test(a_changed_header_is_told),
         cmocka_unit_test(a_segment_that_was_removed_or_replaced_is_told),
+        cmocka_unit_test(a_segment_that_ends_otherwise_than_on_record_is_told),
         cmocka_unit_test(a_log_segment_put_back_is_told),
         cmocka_unit_test(an_index_that_differs_from_the_log_is_told),
         cmocka_unit_test(salvage_says_what_is_damaged),

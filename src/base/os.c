@@ -58,6 +58,12 @@ void os_wipe(void *p, size_t len)
         explicit_bzero(p, len);
 }
 
+__attribute__((noinline)) void os_wipe_stack(void)
+{
+    uint8_t below[32 << 10];
+    os_wipe(below, sizeof below);
+}
+
 /* -- randomness and time -- */
 
 int os_random(void *p, size_t len)

@@ -44,6 +44,7 @@ void *os_calloc(size_t size) __attribute__((malloc)); /* zeroed */
 void *os_alloc_aligned(size_t align, size_t size); /* os_free() frees it */
 void os_free(void *p);
 void os_wipe(void *p, size_t len); /* not optimised away */
+void os_wipe_stack(void); /* what calls that have returned left on this thread's stack, 32 KiB deep */
 /* Whole zeroed pages that no core shows; NULL when there are none. size and align are multiples of 4096, align a power of two
  * or 0. Freeing or dropping forgets the content (no need to wipe); dropped pages stay usable, and are zero when next touched. */
 void *os_pages_alloc(size_t size, size_t align);

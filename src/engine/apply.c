@@ -55,13 +55,17 @@ static size_t apply_expiry_key(int64_t expires_ms, const uint8_t *index_key, siz
 static int apply_expiry_add(struct log *log, int64_t expires_ms, const uint8_t *index_key, size_t n)
 {
     uint8_t key[8 + LOG_INDEX_KEY];
-    return tree_put(log->expiry, key, apply_expiry_key(expires_ms, index_key, n, key), "", 0, NULL, NULL);
+    int r = tree_put(log->expiry, key, apply_expiry_key(expires_ms, index_key, n, key), "", 0, NULL, NULL);
+    os_wipe(key, n + 8);
+    return r;
 }
 
 static int apply_expiry_drop(struct log *log, int64_t expires_ms, const uint8_t *index_key, size_t n)
 {
     uint8_t key[8 + LOG_INDEX_KEY];
-    return tree_delete(log->expiry, key, apply_expiry_key(expires_ms, index_key, n, key), NULL, NULL);
+    int r = tree_delete(log->expiry, key, apply_expiry_key(expires_ms, index_key, n, key), NULL, NULL);
+    os_wipe(key, n + 8);
+    return r;
 }
 
 /* An entry has left the index. */
@@ -106,10 +110,9 @@ static int apply_store(struct log *log, const uint8_t *index_key, size_t n, cons
     return 0;
 }
 
-static int apply_put(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op)
+static int apply_put(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op, const uint8_t *key,
+                     size_t n)
 {
-    uint8_t key[LOG_INDEX_KEY];
-    size_t n = log_index_key(op->bucket, (struct kist_bytes){op->key, op->key_len}, key);
     struct entry old, e = {.flags = op->type,
                            .segment = (uint32_t)s->number,
                            .frame = (uint32_t)frame,
@@ -157,10 +160,9 @@ int apply_guard(struct log *log, struct segment *s, const struct frame_op *op)
     return op->shadow == s->number ? 0 : segment_guard_add(s, op->shadow);
 }
 
-static int apply_delete(struct log *log, struct segment *s, const struct frame_op *op)
+static int apply_delete(struct log *log, struct segment *s, const struct frame_op *op, const uint8_t *key, size_t n)
 {
-    uint8_t key[LOG_INDEX_KEY], payload[TREE_PAYLOAD_MAX];
-    size_t n = log_index_key(op->bucket, (struct kist_bytes){op->key, op->key_len}, key);
+    uint8_t payload[TREE_PAYLOAD_MAX];
     struct entry old = {0};
     int r = apply_guard(log, s, op);
     if (r)
@@ -207,10 +209,8 @@ static int apply_purge_later(struct log *log, uint64_t bucket)
 }
 
 /* A dropped bucket keeps one entry, under its empty key. */
-static int apply_drop(struct log *log, struct segment *s, const struct frame_op *op)
+static int apply_drop(struct log *log, struct segment *s, const struct frame_op *op, const uint8_t *key, size_t n)
 {
-    uint8_t key[LOG_INDEX_KEY];
-    size_t n = log_index_key(op->bucket, (struct kist_bytes){NULL, 0}, key);
     struct entry old, e = {.flags = ENTRY_DROP, .segment = (uint32_t)s->number, .revision = op->revision};
     if (op->bucket == ENGINE_CATALOG)
         return KIST_ECORRUPT;
@@ -228,9 +228,12 @@ static int apply_drop(struct log *log, struct segment *s, const struct frame_op 
 
 int apply_op(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op)
 {
-    int r = op->kind == FRAME_PUT      ? apply_put(log, s, frame, op)
-            : op->kind == FRAME_DELETE ? apply_delete(log, s, op)
-                                       : apply_drop(log, s, op);
+    uint8_t key[LOG_INDEX_KEY];
+    size_t n = log_index_key(op->bucket, (struct kist_bytes){op->key, op->kind == FRAME_DROP ? 0 : op->key_len}, key);
+    int r = op->kind == FRAME_PUT      ? apply_put(log, s, frame, op, key, n)
+            : op->kind == FRAME_DELETE ? apply_delete(log, s, op, key, n)
+                                       : apply_drop(log, s, op, key, n);
+    os_wipe(key, n);
     if (r == 0 && !log->replaying)
         changes_add(log->changes, op);
     return r;
@@ -264,6 +267,7 @@ static int apply_purge_bucket(struct log *log, uint64_t bucket, size_t *io_limit
             r = apply_leave(log, &e, c->key, c->key_len);
         (*io_limit)--;
     }
+    tree_cursor_done(c);
     os_free(c);
     return r;
 }
@@ -303,7 +307,9 @@ int apply_settle(struct log *log)
         root = tree_working(log->index);
         tree_cursor_init(c, &root);
         more = tree_cursor_seek(c, key, n);
+        os_wipe(key, n);
     }
+    tree_cursor_done(c);
     os_free(c);
     log->tombs = 0;
     return r ? r : apply_purge(log, SIZE_MAX);

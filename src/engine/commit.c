@@ -178,7 +178,7 @@ static int commit_apply(struct log *log, struct frame_op *ops, size_t n, const s
     }
     if (r == 0) {
         commit_take(log, log->scratch.data, h->len, h);
-        log->snapshot_frames++;
+        atomic_fetch_add_explicit(&log->snapshot_work, 1 + n, memory_order_relaxed);
         atomic_fetch_add(&log->group, 1);
     }
     *out_much = log->pending.len > COMMIT_PENDING_MAX;
@@ -234,6 +234,18 @@ int commit_append_payload(struct log *log, enum frame_kind kind, const struct bu
 
 #define COMMIT_ROLL_NAME "next.tmp"
 
+int commit_sync_now(struct log *log)
+{
+    int r = segment_sync(log->active);
+    if (r) {
+        atomic_store(&log->shared.page->failed, 1);
+        commit_fail(log, KIST_EMAYBE, "fsync");
+        return KIST_EMAYBE;
+    }
+    shared_prove(&log->shared, log->at.sequence);
+    return 0;
+}
+
 static int commit_end(struct log *log, uint64_t next)
 {
     struct buf payload;
@@ -250,14 +262,7 @@ static int commit_end(struct log *log, uint64_t next)
         return r;
     log->ended = true;
     log->next_segment = next;
-    r = segment_sync(log->active);
-    if (r) {
-        atomic_store(&log->shared.page->failed, 1);
-        commit_fail(log, KIST_EMAYBE, "fsync");
-        return KIST_EMAYBE;
-    }
-    shared_prove(&log->shared, sequence);
-    return 0;
+    return commit_sync_now(log);
 }
 
 /* Write the manifest into the new file, name it, make it the active one. */

@@ -197,6 +197,7 @@ static bool compact_live(struct log *log, const struct segment *s, uint64_t fram
     struct tree_root root = tree_working(log->index);
     struct entry e;
     const uint8_t *p = tree_find(&root, key, n, &len);
+    os_wipe(key, n);
     return p && entry_decode(p, len, &e) && !(e.flags & (ENTRY_TOMB | ENTRY_DROP)) && e.segment == s->number &&
            e.frame == frame && e.delta == op->delta && e.revision == op->revision;
 }

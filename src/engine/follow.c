@@ -34,7 +34,8 @@ static int follow_fill(struct follow_walk *w, size_t n)
     size_t got = 0;
     if (w->offset >= w->buffer_at && w->offset + n <= w->buffer_at + w->buffer.len)
         return 1;
-    size_t want = n > w->chunk ? n : w->chunk;
+    size_t want = w->limit > w->offset && w->limit - w->offset < w->chunk ? (size_t)(w->limit - w->offset) : w->chunk;
+    want = n > want ? n : want;
     w->chunk = w->chunk < FOLLOW_CHUNK_MAX ? w->chunk * 2 : w->chunk;
     w->buffer.len = 0;
     uint8_t *p = buf_reserve(&w->buffer, want);
@@ -187,6 +188,7 @@ int follow_frame(struct log *log, struct segment *s, uint64_t offset, const stru
 {
     struct frame_reader reader;
     struct frame_op op;
+    uint64_t work = 1;
     int r = 0;
     if (h->kind == FRAME_SWITCH && !log->replaying)
         return manifest_decode(ops, h->ops_len, follow_added, follow_removed, log);
@@ -197,8 +199,9 @@ int follow_frame(struct log *log, struct segment *s, uint64_t offset, const stru
         r = apply_op(log, s, offset, &op);
         if (r)
             break;
+        work++;
     }
-    log->snapshot_frames++;
+    atomic_fetch_add_explicit(&log->snapshot_work, work, memory_order_relaxed);
     return r;
 }
 
@@ -331,10 +334,10 @@ int follow_durable(struct log *log)
 /* -- moves -- */
 
 /* The entry that points to this record's old place gets the new one. */
-static int follow_move(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op)
+static int follow_move_at(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op, const uint8_t *key,
+                          size_t n)
 {
-    uint8_t key[LOG_INDEX_KEY];
-    size_t n = log_index_key(op->bucket, (struct kist_bytes){op->key, op->key_len}, key), len = 0;
+    size_t len = 0;
     struct tree_root root = tree_working(log->index);
     const uint8_t *p = tree_find(&root, key, n, &len);
     struct entry e;
@@ -351,6 +354,15 @@ static int follow_move(struct log *log, struct segment *s, uint64_t frame, const
     log->live_bytes += entry_weight(n - 8, e.len);
     uint8_t payload[ENTRY_MAX];
     return tree_put(log->index, key, n, payload, entry_encode(&e, payload), NULL, NULL);
+}
+
+static int follow_move(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op)
+{
+    uint8_t key[LOG_INDEX_KEY];
+    size_t n = log_index_key(op->bucket, (struct kist_bytes){op->key, op->key_len}, key);
+    int r = follow_move_at(log, s, frame, op, key, n);
+    os_wipe(key, n);
+    return r;
 }
 
 static int follow_move_frame(struct log *log, struct follow_walk *w, size_t *io_limit)

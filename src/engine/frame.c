@@ -257,14 +257,20 @@ int frame_read_next(struct frame_reader *r, struct frame_op *out)
     return 1;
 }
 
+int frame_value_unseal(const struct frame_context *context, const struct seal *seal, uint32_t delta, uint64_t revision,
+                       const uint8_t *sealed, uint32_t len, const uint8_t tag[SEAL_TAG], uint8_t *out)
+{
+    uint8_t ad[24];
+    frame_value_ad(context, revision, ad);
+    return seal_decrypt(seal, delta, ad, sizeof ad, sealed, len, tag, out);
+}
+
 int frame_value_open(const struct frame_context *context, const uint8_t nonce[SEAL_NONCE], uint32_t delta, uint64_t revision,
                      const uint8_t *sealed, uint32_t len, const uint8_t tag[SEAL_TAG], uint8_t *out)
 {
     struct seal s;
-    uint8_t ad[24];
-    frame_value_ad(context, revision, ad);
     seal_begin(&s, context->suite, context->data_key, nonce);
-    int r = seal_decrypt(&s, delta, ad, sizeof ad, sealed, len, tag, out);
+    int r = frame_value_unseal(context, &s, delta, revision, sealed, len, tag, out);
     seal_end(&s);
     return r;
 }

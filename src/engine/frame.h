@@ -105,6 +105,9 @@ void frame_read(struct frame_reader *r, const struct frame_header *header, const
 /* 1: *out is the next operation (key borrowed from ops) · 0: the end, all accounted for · KIST_ECORRUPT. */
 int frame_read_next(struct frame_reader *r, struct frame_op *out) KIST_MUST_USE;
 
+/* Open one value under a subkey that was begun with its frame's nonce. KIST_ECORRUPT. */
+int frame_value_unseal(const struct frame_context *context, const struct seal *seal, uint32_t delta, uint64_t revision,
+                       const uint8_t *sealed, uint32_t len, const uint8_t tag[SEAL_TAG], uint8_t *out) KIST_MUST_USE;
 /* Open one value: nonce from the frame's header, sealed bytes and tag as on disk. out may be sealed itself. KIST_ECORRUPT. */
 int frame_value_open(const struct frame_context *context, const uint8_t nonce[SEAL_NONCE], uint32_t delta, uint64_t revision,
                      const uint8_t *sealed, uint32_t len, const uint8_t tag[SEAL_TAG], uint8_t *out) KIST_MUST_USE;

@@ -262,7 +262,12 @@ static int log_load(struct log *log)
     if (r == 0 && !log->read_only)
         r = shared_lock_shared(&log->shared, SHARED_PRESENCE);
     shared_unlock(&log->shared, SHARED_OPEN);
-    return r || !held ? r : log_join(log);
+    if (r == 0 && held)
+        r = log_join(log);
+    if (r != KIST_ECORRUPT || !log->salvage)
+        return r;
+    log_unload(log);
+    return salvage_load(log);
 }
 
 static int log_open_files(struct log *log, const char *path, const struct engine_options *o)
@@ -363,9 +368,7 @@ static int log_sync(struct engine *e)
         return r;
     r = commit_flush(log);
     if (r == 0)
-        r = segment_sync(log->active);
-    if (r == 0)
-        shared_prove(&log->shared, log->at.sequence);
+        r = commit_sync_now(log);
     writer_unlock(log);
     return r;
 }

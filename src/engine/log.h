@@ -23,7 +23,7 @@
 
 #include <pthread.h>
 
-#define LOG_SNAPSHOT_FRAMES 20000u /* applied since the last index snapshot: time for another */
+#define LOG_SNAPSHOT_WORK 40000u /* frames and operations to replay without another index snapshot: 20,000 single puts */
 #define LOG_SNAPSHOT_SMALL 50000u  /* keys: a commit by the way may write it, in some 10 ms */
 #define LOG_INDEX_KEY (8 + KIST_KEY_MAX) /* bucket, big-endian, then the key */
 
@@ -114,7 +114,7 @@ struct log {
     struct log_changes *changes;
     struct log_compaction *compaction;
     uint64_t live_bytes, segment_bytes;
-    _Atomic uint64_t snapshot_frames; /* frames applied since the last index snapshot */
+    _Atomic uint64_t snapshot_work; /* frames and operations applied since the last index snapshot */
     bool from_snapshot;
     bool unmarked;                /* frames were written since the last MARK */
 
@@ -240,6 +240,8 @@ int commit_append_payload(struct log *log, enum frame_kind kind, const struct bu
 int commit_flush(struct log *log) KIST_MUST_USE;  /* any thread, state and flush not held */
 /* Wait until sequence is durable, doing the sync if nobody does. KIST_EMAYBE. */
 int commit_wait(struct log *log, uint64_t sequence) KIST_MUST_USE;
+/* One fsync of the active segment, flushed before. KIST_EMAYBE: the handle is read-only from now on. */
+int commit_sync_now(struct log *log) KIST_MUST_USE;
 /* A new active segment, now (compaction, rotation). */
 int commit_roll(struct log *log) KIST_MUST_USE;
 
@@ -287,6 +289,10 @@ int recover_create(struct log *log) KIST_MUST_USE;
 /* Load anew, up to a sequence that is in the log, while readers keep what they see: after broken, or when the log has
  * gone on so far that what comes next was compacted away. State held, nothing pending. */
 int recover_again(struct log *log, uint64_t upto) KIST_MUST_USE;
+
+/* -- salvage.c: what can still be read of a damaged store -- */
+
+int salvage_load(struct log *log) KIST_MUST_USE;
 
 /* -- manifest.c: lists of segments, sealed in MANIFEST and SWITCH frames -- */
 

@@ -48,7 +48,7 @@ void logcursor_close(struct engine_cursor **c)
 {
     if (!*c)
         return;
-    os_wipe(logcursor_of(*c)->key, sizeof logcursor_of(*c)->key);
+    os_wipe(logcursor_of(*c), sizeof *logcursor_of(*c)); /* key names, in its walks too */
     os_free(logcursor_of(*c));
     *c = NULL;
 }
@@ -82,11 +82,11 @@ static int logcursor_note(struct logcursor *c, const uint8_t *from, size_t from_
         return KIST_ENOMEM;
     memcpy(copy, key, key_len);
     if (below) {
-        os_free(range->from);
+        logtxn_forget(range->from, range->from_len);
         range->from = copy;
         range->from_len = key_len;
     } else {
-        os_free(range->to);
+        logtxn_forget(range->to, range->to_len);
         range->to = copy;
         range->to_len = key_len;
     }
@@ -183,7 +183,9 @@ int logcursor_seek(struct engine_cursor *cursor, struct kist_bytes key, bool bac
     else
         n = log_index_key(cursor->txn->bucket, key, from);
     r = logcursor_place_both(c, from, n);
-    return r ? r : logcursor_settle(c, from, n);
+    r = r ? r : logcursor_settle(c, from, n);
+    os_wipe(from, n);
+    return r;
 }
 
 int logcursor_next(struct engine_cursor *cursor, bool backward)
@@ -203,8 +205,6 @@ int logcursor_next(struct engine_cursor *cursor, bool backward)
         if (!backward)
             from[n++] = 0; /* the smallest key behind it */
         r = logcursor_place_both(c, from, n);
-        if (r)
-            return r;
     } else {
         bool both = c->root_valid && c->own_valid &&
                     bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) == 0;
@@ -213,7 +213,9 @@ int logcursor_next(struct engine_cursor *cursor, bool backward)
         if (both || c->on_own)
             logcursor_step(c, &c->own, &c->own_valid);
     }
-    return logcursor_settle(c, from, n);
+    r = r ? r : logcursor_settle(c, from, n);
+    os_wipe(from, n);
+    return r;
 }
 
 int logcursor_current(struct engine_cursor *cursor, struct kist_bytes *out_key, struct engine_meta *out_meta, void **out_data)

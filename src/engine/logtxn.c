@@ -55,6 +55,13 @@ struct tree_root logtxn_root(struct logtxn *t)
     return root;
 }
 
+void logtxn_forget(uint8_t *key, size_t key_len)
+{
+    if (key)
+        os_wipe(key, key_len);
+    os_free(key);
+}
+
 static int logtxn_start(struct logtxn *t)
 {
     struct log *log = log_of(t->base.engine);
@@ -69,6 +76,12 @@ static int logtxn_start(struct logtxn *t)
     return r ? r : tree_snap_take(log->index, &t->snap);
 }
 
+static void logtxn_unnote(struct logtxn_range *range)
+{
+    logtxn_forget(range->from, range->from_len);
+    logtxn_forget(range->to, range->to_len);
+}
+
 static void logtxn_free(struct logtxn **t)
 {
     struct logtxn *x = *t;
@@ -78,10 +91,8 @@ static void logtxn_free(struct logtxn **t)
     }
     if (x->writes != x->few)
         os_free(x->writes);
-    for (size_t i = 0; i < x->reads_len; i++) {
-        os_free(x->reads[i].from);
-        os_free(x->reads[i].to);
-    }
+    for (size_t i = 0; i < x->reads_len; i++)
+        logtxn_unnote(&x->reads[i]);
     os_free(x->reads);
     tree_free(&x->order);
     os_free(x);
@@ -171,8 +182,7 @@ int logtxn_note(struct logtxn *t, const uint8_t *from, size_t from_len, const ui
         range.to_len = to_len;
     }
     if (!range.from || (to && !range.to)) {
-        os_free(range.from);
-        os_free(range.to);
+        logtxn_unnote(&range);
         return KIST_ENOMEM;
     }
     t->reads[t->reads_len++] = range;
@@ -214,6 +224,8 @@ static int logtxn_same_range(struct logtxn *t, const struct tree_root *now, cons
         a = logtxn_live(t, &c[0], tree_cursor_next(&c[0]), range);
         b = logtxn_live(t, &c[1], tree_cursor_next(&c[1]), range);
     }
+    tree_cursor_done(&c[0]);
+    tree_cursor_done(&c[1]);
     os_free(c);
     return a || b ? KIST_ECONFLICT : 0;
 }
@@ -338,8 +350,10 @@ static int logtxn_write(struct logtxn *t, enum frame_op_kind kind, uint64_t buck
     if (copied)
         memcpy(w->key + w->key_len, value.ptr, copied);
     r = logtxn_add(t, w);
-    if (r)
+    if (r) {
+        os_wipe(w, size);
         os_free(w);
+    }
     return r;
 }
 
@@ -380,13 +394,13 @@ static int logtxn_get_own(struct logtxn *t, const struct logtxn_write *w, struct
     return 0;
 }
 
-int logtxn_get(struct engine_txn *txn, struct kist_bytes key, struct engine_meta *out_meta, void **out_data)
+static int logtxn_get_at(struct engine_txn *txn, const uint8_t *index_key, size_t n, struct engine_meta *out_meta,
+                         void **out_data)
 {
     struct logtxn *t = logtxn_of(txn);
     struct log *log = log_of(txn->engine);
-    uint8_t index_key[LOG_INDEX_KEY];
     struct entry e;
-    size_t len = 0, n = log_index_key(txn->bucket, key, index_key);
+    size_t len = 0;
     int r = log_entered(log);
     if (r)
         return r;
@@ -405,6 +419,15 @@ int logtxn_get(struct engine_txn *txn, struct kist_bytes key, struct engine_meta
     if (r == 0)
         *out_meta = (struct engine_meta){
             .revision = e.revision, .expires_ms = e.expires_ms, .len = e.len, .type = e.flags & ENTRY_TYPE};
+    return r;
+}
+
+int logtxn_get(struct engine_txn *txn, struct kist_bytes key, struct engine_meta *out_meta, void **out_data)
+{
+    uint8_t index_key[LOG_INDEX_KEY];
+    size_t n = log_index_key(txn->bucket, key, index_key);
+    int r = logtxn_get_at(txn, index_key, n, out_meta, out_data);
+    os_wipe(index_key, n);
     return r;
 }
 

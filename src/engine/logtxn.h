@@ -48,6 +48,7 @@ struct tree_root logtxn_root(struct logtxn *t);
 /* Make t->order. */
 int logtxn_sort(struct logtxn *t) KIST_MUST_USE;
 /* Remember that [from, to] was read; NULL to: only from. Nothing to do unless optimistic. */
+void logtxn_forget(uint8_t *key, size_t key_len); /* wipes and frees; NULL is fine */
 int logtxn_note(struct logtxn *t, const uint8_t *from, size_t from_len, const uint8_t *to, size_t to_len) KIST_MUST_USE;
 
 #endif

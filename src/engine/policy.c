@@ -113,7 +113,7 @@ void policy_upkeep(struct log *log)
     uint64_t swept = 0;
     if (sweep_due(log) && sweep_expired(&log->base, POLICY_SWEEP, &swept))
         return;
-    if (!more && atomic_load(&log->snapshot_frames) >= LOG_SNAPSHOT_FRAMES)
+    if (!more && atomic_load(&log->snapshot_work) >= LOG_SNAPSHOT_WORK)
         (void)!sweep_snapshot(log, LOG_SNAPSHOT_SMALL);
 }
 

@@ -48,20 +48,25 @@ static int read_small(struct log *log, struct segment *s, const struct entry *e,
     return frame_value_open(&c, sealed, e->delta, e->revision, value, e->len, value + e->len, out);
 }
 
+/* The nonce first: while the subkey is made of it, memory fetches the value that segment_prefetch() has asked for. */
 static int read_large(struct log *log, struct segment *s, const struct entry *e, bool pending, uint8_t *out)
 {
-    uint8_t nonce[SEAL_NONCE];
+    uint8_t nonce[SEAL_NONCE], tag[SEAL_TAG];
     struct frame_context c = log_context(log, s);
+    struct seal seal;
     int r = read_sealed(log, s, e, pending, (uint64_t)e->frame + READ_NONCE_AT, nonce, sizeof nonce);
-    if (r == 0)
-        r = read_sealed(log, s, e, pending, (uint64_t)e->frame + e->delta, out, (size_t)e->len + SEAL_TAG);
     if (r)
         return r;
-    if (bytes_get32(out + e->len) != e->tag4)
-        return KIST_ECORRUPT;
-    uint8_t tag[SEAL_TAG];
-    memcpy(tag, out + e->len, SEAL_TAG);
-    return frame_value_open(&c, nonce, e->delta, e->revision, out, e->len, tag, out);
+    seal_begin(&seal, c.suite, c.data_key, nonce);
+    r = read_sealed(log, s, e, pending, (uint64_t)e->frame + e->delta, out, (size_t)e->len + SEAL_TAG);
+    if (r == 0 && bytes_get32(out + e->len) != e->tag4)
+        r = KIST_ECORRUPT;
+    if (r == 0) {
+        memcpy(tag, out + e->len, SEAL_TAG);
+        r = frame_value_unseal(&c, &seal, e->delta, e->revision, out, e->len, tag, out);
+    }
+    seal_end(&seal);
+    return r;
 }
 
 int read_value(struct log *log, const struct entry *e, bool pending, void **out_data)
@@ -70,6 +75,7 @@ int read_value(struct log *log, const struct entry *e, bool pending, void **out_
     int r = KIST_ECORRUPT;
     if (!s)
         return error_set(log->base.detail, r, "segment %012llu.log is not there", (unsigned long long)e->segment);
+    segment_prefetch(s, (uint64_t)e->frame + e->delta, (size_t)e->len + SEAL_TAG);
     uint8_t *out = os_alloc((size_t)e->len + SEAL_TAG);
     if (!out)
         return KIST_ENOMEM;

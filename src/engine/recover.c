@@ -99,11 +99,8 @@ static int recover_row(const struct manifest_row *row, struct log *log)
         return 0;
     }
     int r = table_open(log, row->number, &s);
-    if (r) {
-        if (r == KIST_ENOSTORE)
-            r = log->salvage ? 0 : KIST_ECORRUPT;
-        return log->salvage && r == KIST_ECORRUPT ? 0 : r;
-    }
+    if (r)
+        return r == KIST_ENOSTORE ? KIST_ECORRUPT : r;
     s->first_sequence = row->first_sequence;
     s->last_sequence = row->last_sequence;
     s->end = row->end;
@@ -169,7 +166,7 @@ static int recover_find_active(struct recover *r, struct buf *manifest)
                               (unsigned long long)r->numbers[i]);
         }
         segment_free(&s);
-        if (e && !(e == KIST_ECORRUPT && log->salvage))
+        if (e)
             return e;
     }
     return error_set(log->base.detail, KIST_ECORRUPT, "there is no segment with a manifest");
@@ -312,7 +309,7 @@ static int recover_judge(struct recover *r)
     int e = recover_check_tail(r);
     if (e == 0)
         e = recover_evidence(r, r->tail, r->tail_sequence + 1, &durable);
-    if (e || !durable || log->salvage)
+    if (e || !durable)
         return e;
     return error_set(log->base.detail, KIST_ECORRUPT,
                      "segment %012llu.log: a frame at offset %llu that was durable is missing or damaged; what is before it is "
@@ -434,28 +431,6 @@ static int recover_open_all(struct recover *r, const struct buf *manifest, uint6
 
 /* -- replay -- */
 
-/* A bad frame in a salvaged segment: on to the next header that opens behind it. */
-static bool recover_skip(struct follow_walk *w)
-{
-    struct frame_context c = log_context(w->log, w->s);
-    uint8_t p[FRAME_HEADER], tag[SEAL_TAG];
-    struct frame_header h;
-    size_t n = 0;
-    if (segment_read_some(w->s, w->offset, p, sizeof p, &n) || n < sizeof p)
-        return false;
-    memcpy(tag, p + FRAME_HEADER - SEAL_TAG, SEAL_TAG); /* its tag is in clear: the next one may follow on it */
-    for (uint64_t at = w->offset + 8; at < w->s->end; at += 8) {
-        if (segment_read_some(w->s, at, p, sizeof p, &n) || n < sizeof p)
-            return false;
-        if (frame_header_read(&c, p, &h)) {
-            w->offset = at;
-            memcpy(w->tag, tag, SEAL_TAG);
-            return true;
-        }
-    }
-    return false;
-}
-
 static int recover_replay_segment(struct log *log, struct segment *s, uint64_t from, const uint8_t tag[SEAL_TAG])
 {
     struct follow_walk w;
@@ -464,19 +439,15 @@ static int recover_replay_segment(struct log *log, struct segment *s, uint64_t f
     w.limit = s->end;
     for (;;) {
         r = follow_walk_next(&w);
-        if (r == KIST_ECORRUPT && log->salvage && recover_skip(&w))
-            continue;
         if (r != 1)
             break;
         r = follow_frame(log, s, w.at, &w.header, w.frame + FRAME_HEADER);
         if (r)
             break;
     }
-    if (r == 0 && !log->salvage && (w.offset != s->end || memcmp(w.tag, s->last_tag, SEAL_TAG)))
+    if (r == 0 && (w.offset != s->end || memcmp(w.tag, s->last_tag, SEAL_TAG)))
         r = KIST_ECORRUPT;
     follow_walk_done(&w);
-    if (r == KIST_ECORRUPT && log->salvage)
-        return 0;
     return r ? error_set(log->base.detail, r, "segment %012llu.log: the frame at offset %llu is damaged or missing",
                          (unsigned long long)s->number, (unsigned long long)w.offset)
              : 0;
@@ -534,7 +505,7 @@ static int recover_index(struct recover *r, uint64_t upto)
 /* Files that a crash left and that the manifest does not know: outputs that were never switched in, inputs that were. */
 static int recover_orphans(struct recover *r)
 {
-    static const char *const temporary[] = {"next.tmp", "compact.tmp", "header.tmp"};
+    static const char *const temporary[] = {"next.tmp", "compact.tmp", "header.tmp", "restore.tmp"};
     struct log *log = r->log;
     int e = 0;
     for (size_t i = 0; i < r->numbers_len && e == 0; i++) {

@@ -37,9 +37,9 @@ static int rekey_store(int dir, const struct buf *b)
     os_close(&fd);
     if (r == 0)
         r = os_rename(dir, REKEY_TEMP, REKEY_NAME);
-    if (r == 0)
-        r = os_sync_dir(dir);
-    return r;
+    if (r)
+        return r;
+    return os_sync_dir(dir) ? KIST_EMAYBE : 0; /* it is there now, and may be gone after a power cut */
 }
 
 int rekey_write(struct log *log)

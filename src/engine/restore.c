@@ -6,6 +6,10 @@
  * for a whole backup the file `header`, without which a directory is no store, for an increment the name of the new log
  * segment, since the newest MANIFEST says what a store consists of. A crash before it leaves what was there.
  *
+ * While a whole restore is under way the directory has a mark in it, durable before the first segment: what lies beside the
+ * mark and no header is what an earlier attempt left, and goes. Without the mark it might be a store that has lost its
+ * header, and nothing there is touched. The lock that decides who makes a store keeps other restores and openers out.
+ *
  * A restored store keeps the store id, the root key and the key slots (a slot is bound to the id, and only one of them can be
  * opened here), but it has a data key of its own: nothing that the original seals from now on opens in it, nor the reverse.
  *
@@ -22,7 +26,9 @@
 
 #include <assert.h>
 
-#define RESTORE_SPOOL "restore.tmp"
+#define RESTORE_SPOOL ".kist-restore.tmp"
+#define RESTORE_MARK "restore.tmp" /* this store is not finished */
+#define RESTORE_TRIES 10           /* other restores may be about to spool in the same directory */
 #define RESTORE_ROLL "next.tmp"
 #define RESTORE_FRAME (256u << 10) /* bytes of keys and values in a frame */
 #define RESTORE_FRAME_OPS 2000u
@@ -92,15 +98,26 @@ static int restore_open_parent(char *path, size_t last, int *out)
 
 /* -- the spool -- */
 
+/* A file whose name is gone at once: whatever happens, nothing of it stays. */
+static int restore_spool_open(int dir, int *out)
+{
+    int r = KIST_EEXIST;
+    for (int i = 0; i < RESTORE_TRIES && r == KIST_EEXIST; i++) {
+        r = os_unlink(dir, RESTORE_SPOOL);
+        if (r == 0 || r == KIST_ENOSTORE)
+            r = os_open(dir, RESTORE_SPOOL, OS_CREATE | OS_EXCLUSIVE | OS_NOFOLLOW, out);
+    }
+    if (r)
+        return r;
+    r = os_unlink(dir, RESTORE_SPOOL);
+    return r == KIST_ENOSTORE ? 0 : r; /* another restore took the name away */
+}
+
 static int restore_spool(int dir, kist_read_fn *read, void *ctx, int *out)
 {
     uint8_t *chunk = os_alloc(RESTORE_CHUNK);
     uint64_t at = 0;
-    int fd = -1, r = chunk ? os_unlink(dir, RESTORE_SPOOL) : KIST_ENOMEM;
-    if (r == 0 || r == KIST_ENOSTORE)
-        r = os_open(dir, RESTORE_SPOOL, OS_CREATE | OS_EXCLUSIVE | OS_NOFOLLOW, &fd);
-    if (r == 0)
-        r = os_unlink(dir, RESTORE_SPOOL);
+    int fd = -1, r = chunk ? restore_spool_open(dir, &fd) : KIST_ENOMEM;
     for (size_t n = 1; r == 0 && n > 0; at += n) {
         n = 0;
         r = read(chunk, RESTORE_CHUNK, &n, ctx);
@@ -114,6 +131,17 @@ static int restore_spool(int dir, kist_read_fn *read, void *ctx, int *out)
         os_close(&fd);
     else
         *out = fd;
+    return r;
+}
+
+/* In the directory at path, if there is one: the user may have no right to write beside it. */
+static int restore_spool_near(const char *path, int parent, kist_read_fn *read, void *ctx, int *out)
+{
+    int dir = -1;
+    if (restore_open_dir(path, &dir))
+        return restore_spool(parent, read, ctx, out);
+    int r = restore_spool(dir, read, ctx, out);
+    os_close(&dir);
     return r;
 }
 
@@ -263,37 +291,81 @@ static int restore_manifest(struct restore *t, uint64_t sequence, const char *na
 }
 
 /* It failed: nobody knows these files. */
-static void restore_unmake(struct restore *t)
+static int restore_unmake(struct restore *t)
 {
     char name[SEGMENT_NAME];
     int r = 0;
     for (size_t i = 0; i + 8 <= t->made.len; i += 8) {
         segment_name(bytes_get64(t->made.data + i), ".log", name);
-        r = os_unlink(t->log->dir, name);
+        int e = os_unlink(t->log->dir, name);
+        r = e && e != KIST_ENOSTORE ? e : r;
     }
-    (void)r; /* what stays is an orphan, which the next opener takes away */
+    return r; /* what stays is taken away by the next opener, or the next attempt */
 }
 
 /* -- a new store -- */
 
-static int restore_occupied(const char *name, void *ctx)
+struct restore_dir {
+    int dir;
+    bool mark, segments, others;
+};
+
+static int restore_look(const char *name, void *ctx)
 {
-    (void)ctx;
-    return strcmp(name, "header") == 0 || segment_number(name, ".log") ? KIST_EEXIST : 0;
+    struct restore_dir *d = ctx;
+    if (strcmp(name, RESTORE_MARK) == 0)
+        d->mark = true;
+    else if (segment_number(name, ".log") || strcmp(name, "header.tmp") == 0)
+        d->segments = true;
+    else if (strcmp(name, "lock") && strcmp(name, RESTORE_SPOOL))
+        d->others = true;
+    return 0;
 }
 
-/* The directory at path, with no store in it nor what is left of one. */
-static int restore_make_dir(struct restore *t, int *out)
+static int restore_sweep(const char *name, void *ctx)
 {
+    const struct restore_dir *d = ctx;
+    return segment_number(name, ".log") || strcmp(name, "header.tmp") == 0 ? os_unlink(d->dir, name) : 0;
+}
+
+/* Nothing in the directory but what an unfinished restore left, and that goes; then the mark, on disk. */
+static int restore_clear(struct restore *t)
+{
+    struct log *log = t->log;
+    struct restore_dir d = {.dir = log->dir};
+    int fd = -1, r = os_list(log->dir, restore_look, &d);
+    if (r == 0 && (d.others || (d.segments && !d.mark)))
+        return error_set(t->detail, KIST_EEXIST, "there is a store, or something else, at %.180s", t->path);
+    if (r == 0 && d.segments)
+        r = os_list(log->dir, restore_sweep, &d);
+    if (r == 0 && shared_evidence(&log->shared, log->store_id)) { /* the store was here before, and later */
+        shared_reset(&log->shared, log->store_id, 0, 0, 0, 0);
+        r = os_sync(log->shared.fd);
+    }
+    if (r == 0)
+        r = os_open(log->dir, RESTORE_MARK, OS_CREATE | OS_NOFOLLOW, &fd);
+    os_close(&fd);
+    return r ? r : os_sync_dir(log->dir);
+}
+
+/* The directory at path, with nothing in it and nobody else at work there. */
+static int restore_make_dir(struct restore *t)
+{
+    struct log *log = t->log;
+    struct os_stat st;
+    int64_t wait_ms = t->options->lock_timeout_ms;
     int r = os_mkdir(OS_AT_CWD, t->path);
     bool there = r == KIST_EEXIST;
     if (r == 0 || there)
-        r = restore_open_dir(t->path, out);
-    if (r == 0 && there)
-        r = os_list(*out, restore_occupied, NULL);
-    if (r == KIST_EEXIST)
-        return error_set(t->detail, r, "there is a store, or what is left of one, at %.180s", t->path);
-    return r ? error_set(t->detail, r, "cannot make the directory %.180s", t->path) : 0;
+        r = restore_open_dir(t->path, &log->dir);
+    if (r)
+        return error_set(t->detail, r, "cannot make the directory %.180s", t->path);
+    if (there && os_stat_at(log->dir, "header", &st) == 0)
+        return error_set(t->detail, KIST_EEXIST, "there is a store at %.180s", t->path);
+    r = shared_open(&log->shared, log->dir, false, false, log->store_id, log->check_key);
+    if (r == 0)
+        r = shared_lock(&log->shared, SHARED_OPEN, wait_ms < 0 ? -1 : wait_ms * 1000);
+    return r ? r : restore_clear(t);
 }
 
 /* The same slots and root key, one data key, and that a new one. */
@@ -330,15 +402,13 @@ static int restore_log_new(struct restore *t)
     log->segment_size = log_segment_size();
     (void)pthread_rwlock_init(&log->keyring_lock, NULL);
     t->log = log;
-    int r = restore_make_dir(t, &log->dir);
-    if (r == 0)
-        r = restore_keyring(t->reader.keyring, &log->keyring);
+    int r = restore_keyring(t->reader.keyring, &log->keyring);
     if (r)
         return r;
     log->suite = keyring_suite(log->keyring);
     memcpy(log->store_id, keyring_store_id(log->keyring), sizeof log->store_id);
     keyring_derive(log->keyring, "kistchck", 1, log->check_key, sizeof log->check_key);
-    return 0;
+    return restore_make_dir(t);
 }
 
 static void restore_log_free(struct restore *t)
@@ -346,7 +416,9 @@ static void restore_log_free(struct restore *t)
     struct log *log = t->log;
     if (!log)
         return;
+    table_keys_free(log);
     keyring_free(&log->keyring);
+    shared_close(&log->shared); /* others may come */
     (void)pthread_rwlock_destroy(&log->keyring_lock);
     os_close(&log->dir);
     os_wipe(log, sizeof *log);
@@ -366,29 +438,53 @@ static int restore_whole_records(struct restore *t)
     return r ? r : restore_out_end(t);
 }
 
-static int restore_whole(struct restore *t, int parent)
+/* The header did not get there for certain: take away everything, but segments only when the header is gone for certain. */
+static int restore_undo(struct restore *t, int why)
+{
+    int dir = t->log->dir;
+    int r = os_unlink(dir, "header");
+    if (r == 0)
+        r = os_sync_dir(dir);
+    else if (r != KIST_ENOSTORE)
+        return error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the store may be there, whole, or not");
+    if ((r == 0 || r == KIST_ENOSTORE) && restore_unmake(t) == 0)
+        r = os_unlink(dir, RESTORE_MARK);
+    (void)r; /* the mark stays, and with it the next attempt clears up */
+    return why;
+}
+
+static int restore_whole_make(struct restore *t, int parent)
 {
     uint64_t number = 0;
-    t->fresh = true;
-    int r = restore_log_new(t);
-    if (r == 0)
-        r = restore_rewind(t);
+    int r = restore_rewind(t);
     if (r == 0)
         r = restore_whole_records(t);
     if (r == 0)
         r = restore_manifest(t, t->reader.revision + 1, NULL, &number);
     if (r == 0)
         r = os_sync_dir(t->log->dir);
-    if (r == 0) {
-        r = rekey_write(t->log);
-        if (r && os_unlink(t->log->dir, "header") == 0)
-            (void)error_set(t->detail, r, "cannot write the header of the store");
-    }
     if (r == 0)
         r = os_sync_dir(parent);
-    if (r && t->log && t->log->dir >= 0)
-        restore_unmake(t);
-    segment_free(&t->out);
+    if (r == 0) {
+        r = rekey_write(t->log);
+        if (r)
+            (void)error_set(t->detail, r, "cannot write the header of the store");
+    }
+    return r;
+}
+
+static int restore_whole(struct restore *t, int parent)
+{
+    t->fresh = true;
+    int r = restore_log_new(t);
+    if (r == 0) {
+        r = restore_whole_make(t, parent);
+        segment_free(&t->out);
+        if (r)
+            r = restore_undo(t, r);
+        else if (os_unlink(t->log->dir, RESTORE_MARK))
+            r = 0; /* beside a header it says nothing, and the first opener takes it away */
+    }
     restore_log_free(t);
     return r;
 }
@@ -551,8 +647,8 @@ static int restore_increment(struct restore *t)
             r = restore_increment_records(t);
         if (r == 0 && t->rows_len)
             r = restore_switch(t);
-        if (r)
-            restore_unmake(t);
+        if (r && restore_unmake(t))
+            (void)error_set(t->detail, r, "segments of the restore could not be taken away: the next opener does it");
         segment_free(&t->out);
         writer_unlock(t->log);
     }
@@ -593,7 +689,7 @@ int engine_restore(const char *path, const struct engine_options *options, kist_
             r = error_set(detail, r, "cannot open the directory of %.180s", full);
     }
     if (r == 0)
-        r = restore_spool(parent, read, ctx, &spool);
+        r = restore_spool_near(full, parent, read, ctx, &spool);
     if (r == 0) {
         *t = (struct restore){.options = options, .detail = detail, .path = full, .spool = spool};
         buf_init(&t->batch.bytes, true);

@@ -72,6 +72,15 @@ void segment_free(struct segment **s);
 int segment_read(struct segment *s, uint64_t offset, void *p, size_t len) KIST_MUST_USE;
 /* The same, but *out_n may be less at the end of the file. */
 int segment_read_some(struct segment *s, uint64_t offset, void *p, size_t len, size_t *out_n) KIST_MUST_USE;
+/* Ask memory for bytes of a mapped segment that will be read soon: a hint. */
+static inline void segment_prefetch(const struct segment *s, uint64_t offset, size_t len)
+{
+    const uint8_t *map = atomic_load_explicit(&s->map, memory_order_relaxed);
+    if (!map)
+        return;
+    for (size_t i = 0; i < len && i < 256; i += 64)
+        __builtin_prefetch(map + offset + i);
+}
 int segment_write(struct segment *s, uint64_t offset, const void *p, size_t len) KIST_MUST_USE;
 int segment_sync(struct segment *s) KIST_MUST_USE;
 /* Cut the file at offset. */

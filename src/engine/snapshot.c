@@ -270,7 +270,7 @@ static int snapshot_write_new(struct log *log, const struct log_position *at, co
         if (r == 0)
             r = snapshot_name_it(log, at->segment);
         if (r && os_unlink(log->dir, SNAPSHOT_TEMP))
-            log->snapshot_frames = 0; /* it stays until the next one is written */
+            log->snapshot_work = 0; /* it stays until the next one is written */
     }
     buf_done(&w->plain);
     os_wipe(w, sizeof *w);
@@ -281,8 +281,8 @@ static int snapshot_write_new(struct log *log, const struct log_position *at, co
 /* A large index is written less often: it costs more than the replay that it saves. State held. */
 static bool snapshot_due(const struct log *log)
 {
-    uint64_t quarter = tree_working(log->index).count / 4;
-    return log->snapshot_frames >= (quarter > LOG_SNAPSHOT_FRAMES ? quarter : LOG_SNAPSHOT_FRAMES);
+    uint64_t half = tree_working(log->index).count / 2;
+    return log->snapshot_work >= (half > LOG_SNAPSHOT_WORK ? half : LOG_SNAPSHOT_WORK);
 }
 
 /* Make the working root such that it can be written, and remember what belongs to it. State held. */
@@ -311,7 +311,7 @@ int snapshot_write(struct log *log, bool force)
     if (wanted)
         r = snapshot_prepare(log, &at, &state);
     if (wanted)
-        log->snapshot_frames = 0; /* also when it fails: the next attempt waits as long */
+        log->snapshot_work = 0; /* also when it fails: the next attempt waits as long */
     struct tree_root root = tree_working(log->index);
     (void)pthread_mutex_unlock(&log->state);
     if (wanted && r == 0)
@@ -589,7 +589,9 @@ static int snapshot_add_expiry(struct log *log, const struct entry *e, const uin
     uint8_t by_time[8 + LOG_INDEX_KEY];
     bytes_put64be(by_time, (uint64_t)e->expires_ms);
     memcpy(by_time + 8, key, n);
-    return tree_put(log->expiry, by_time, n + 8, "", 0, NULL, NULL);
+    int r = tree_put(log->expiry, by_time, n + 8, "", 0, NULL, NULL);
+    os_wipe(by_time, n + 8);
+    return r;
 }
 
 /* Count what the entry in r->key is; false when no index can hold it. */
@@ -691,7 +693,7 @@ static void snapshot_take_over(struct log *log, const struct log_position *at)
         log->active->last_sequence = at->sequence;
         memcpy(log->active->last_tag, at->tag, SEAL_TAG);
     }
-    log->snapshot_frames = 0;
+    log->snapshot_work = 0;
     log->from_snapshot = true;
 }
 

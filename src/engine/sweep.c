@@ -32,6 +32,7 @@ static int sweep_collect(struct log *log, int64_t now, size_t limit, struct fram
         buf_add(bytes, c->key + 16, c->key_len - 16);
         n++;
     }
+    tree_cursor_done(c);
     os_free(c);
     *out_n = n;
     return buf_status(bytes);
@@ -93,13 +94,14 @@ bool sweep_due(struct log *log)
         due = tree_cursor_seek(c, "", 0) && bytes_get64be(c->key) <= (uint64_t)os_now_ms();
     }
     (void)pthread_mutex_unlock(&log->state);
+    tree_cursor_done(c);
     os_free(c);
     return due;
 }
 
 int sweep_snapshot(struct log *log, uint64_t keys)
 {
-    if (log->memory || atomic_load(&log->snapshot_frames) < LOG_SNAPSHOT_FRAMES)
+    if (log->memory || atomic_load(&log->snapshot_work) < LOG_SNAPSHOT_WORK)
         return 0;
     int r = writer_lock(log);
     if (r)

@@ -397,6 +397,7 @@ static int tree_rebuild(struct tree *t, struct tree_walk *w, struct tree_item ad
         tree_snap_kill(t, w->nodes[level]);
 done:
     tree_unmake(t, &made);
+    os_wipe(keys, sizeof keys);
     return rc;
 }
 
@@ -531,9 +532,12 @@ static struct tree_node *tree_merged(struct tree *t, const struct tree_node *up,
         size_t len = tree_node_key(up, i + 1, key);
         *first = tree_node_item_of(key, len, first->payload, first->payload_len);
     }
-    if (few > TREE_MERGED_FEW && tree_node_measure(items, n, level, &prefix) > TREE_MERGED_MAX)
-        return NULL;
-    return tree_node_build(&t->slabs, items, n, level, t->version);
+    struct tree_node *merged = NULL;
+    if (few <= TREE_MERGED_FEW || tree_node_measure(items, n, level, &prefix) <= TREE_MERGED_MAX)
+        merged = tree_node_build(&t->slabs, items, n, level, t->version);
+    if (level > 0)
+        os_wipe(key, sizeof key);
+    return merged;
 }
 
 /* Merge the node at this level with a neighbour; true if the branch above has lost a child. */

@@ -95,6 +95,7 @@ struct tree_cursor {
 };
 
 void tree_cursor_init(struct tree_cursor *c, const struct tree_root *root);
+void tree_cursor_done(struct tree_cursor *c); /* wipes the key; NULL is fine */
 bool tree_cursor_seek(struct tree_cursor *c, const void *key, size_t key_len);      /* the first key >= key */
 bool tree_cursor_seek_last(struct tree_cursor *c, const void *key, size_t key_len); /* the last key < key; NULL: the last of all */
 bool tree_cursor_next(struct tree_cursor *c);

@@ -8,7 +8,8 @@
  *
  * A block given back is dropped at once, even when its chunk has others in use: a tree thinned out
  * evenly empties many slabs, but hardly ever 32 side by side. The kernel then splits the huge page,
- * and makes it whole again when it finds the time. A chunk with no block in use goes back. Blocks
+ * and makes it whole again when it finds the time. With less than half of its blocks in use a chunk
+ * drops those, too, that were fetched with the huge page and never taken. A chunk with no block in use goes back. Blocks
  * come from the chunk that has had room the longest, so that others run empty.
  *
  * bytes counts what the kernel may have given us: a huge chunk in full from the start, otherwise
@@ -117,6 +118,16 @@ uint8_t *tree_chunk_take(struct tree_chunks *c, struct tree_chunk **out_chunk)
     return chunk->base + (size_t)i * TREE_CHUNK_BLOCK;
 }
 
+static void tree_chunk_drop(struct tree_chunks *c, struct tree_chunk *chunk, uint32_t blocks)
+{
+    for (blocks &= ~chunk->dropped; blocks; blocks &= blocks - 1) {
+        size_t i = (size_t)__builtin_ctz(blocks);
+        os_pages_drop(chunk->base + i * TREE_CHUNK_BLOCK, TREE_CHUNK_BLOCK);
+        chunk->dropped |= UINT32_C(1) << i;
+        tree_chunk_count(c, -TREE_CHUNK_BLOCK);
+    }
+}
+
 void tree_chunk_give(struct tree_chunks *c, uint8_t *block, struct tree_chunk *chunk)
 {
     uint32_t bit = UINT32_C(1) << (size_t)(block - chunk->base) / TREE_CHUNK_BLOCK;
@@ -128,7 +139,6 @@ void tree_chunk_give(struct tree_chunks *c, uint8_t *block, struct tree_chunk *c
         tree_chunk_free(c, chunk);
         return;
     }
-    os_pages_drop(block, TREE_CHUNK_BLOCK);
-    chunk->dropped |= bit;
-    tree_chunk_count(c, -TREE_CHUNK_BLOCK);
+    bool few = __builtin_popcount(chunk->free) > TREE_CHUNK_BLOCKS / 2;
+    tree_chunk_drop(c, chunk, few ? chunk->free : bit);
 }

@@ -5,6 +5,7 @@
  * only. While a leaf is walked, the one next to it is fetched, so that a scan waits for memory as
  * little as it can. Once a call has answered false the cursor stands nowhere until the next seek.
  * Not taken: links between leaves (with copy-on-write each change would copy the whole chain). */
+#include "base/os.h"
 #include "engine/tree_node.h"
 
 void tree_cursor_init(struct tree_cursor *c, const struct tree_root *root)
@@ -14,6 +15,12 @@ void tree_cursor_init(struct tree_cursor *c, const struct tree_root *root)
     c->payload = NULL;
     c->payload_len = 0;
     c->depth = 0;
+}
+
+void tree_cursor_done(struct tree_cursor *c)
+{
+    if (c)
+        os_wipe(c->key, sizeof c->key);
 }
 
 static void tree_cursor_push(struct tree_cursor *c, const struct tree_node *n, unsigned index)

@@ -50,7 +50,9 @@ int kist_bucket_open(struct kist_store *store, const char *name_or_id,
         return r;
     r = catalog_find(txn, name_or_id, &record);
     store->engine->ops->abort(&txn);
-    return r < 0 ? r : bucket_new(store, &record, out_bucket);
+    r = r < 0 ? r : bucket_new(store, &record, out_bucket);
+    catalog_done(&record);
+    return r;
 }
 
 void kist_bucket_close(struct kist_bucket **bucket)
@@ -82,6 +84,7 @@ static int bucket_reread(struct kist_bucket *b, struct engine_txn *txn)
         return r;
     b->revision = record.revision;
     b->default_ttl_ms = record.info.default_ttl_ms;
+    catalog_done(&record);
     return 0;
 }
 
@@ -155,14 +158,14 @@ int kist_bucket_create(struct kist_store *store, const char *name,
     if (r < 0)
         return r;
     r = bucket_make(store, &record);
-    if (r < 0) {
-        kist_bucket_close(&b);
-        return r;
-    }
     b->number = record.number;
     b->revision = record.revision;
-    *out_bucket = b;
-    return 0;
+    catalog_done(&record);
+    if (r < 0)
+        kist_bucket_close(&b);
+    else
+        *out_bucket = b;
+    return r;
 }
 
 /* -- looking -- */
@@ -183,6 +186,7 @@ int kist_bucket_describe(struct kist_bucket *bucket, struct kist_bucket_info *ou
     bucket->store->engine->ops->abort(&txn);
     if (r == 0)
         *out_info = record.info;
+    catalog_done(&record);
     return r;
 }
 
@@ -235,6 +239,7 @@ static int bucket_edit(struct kist_bucket *bucket,
         return r;
     r = catalog_get(txn, bucket->number, &record);
     r = r < 0 ? r : fn(txn, &record, edit);
+    catalog_done(&record);
     return bucket_end(bucket->store, &txn, r, &revision);
 }
 
@@ -247,7 +252,9 @@ static int bucket_edit_name(struct engine_txn *txn, struct catalog_record *recor
         return 0;
     memset(record->info.name, 0, sizeof record->info.name);
     memcpy(record->info.name, edit->name, strlen(edit->name));
-    return catalog_change(txn, record, old);
+    int r = catalog_change(txn, record, old);
+    os_wipe(old, sizeof old);
+    return r;
 }
 
 int kist_bucket_rename(struct kist_bucket *bucket, const char *new_name)

@@ -55,6 +55,11 @@ static struct catalog_key catalog_text_key(char kind, const char *text)
     return k;
 }
 
+static void catalog_key_done(struct catalog_key *k)
+{
+    os_wipe(k->bytes, k->len);
+}
+
 static const struct catalog_key catalog_next_key = {.bytes = {'c'}, .len = 1};
 
 static int catalog_corrupt(struct engine_txn *txn)
@@ -109,6 +114,11 @@ static void catalog_made_up(struct catalog_record *out)
                                    .info = {.id = BUCKETID_NIL, .name = CATALOG_DEFAULT_NAME}};
 }
 
+void catalog_done(struct catalog_record *record)
+{
+    os_wipe(record, sizeof *record);
+}
+
 int catalog_get(struct engine_txn *txn, uint64_t number, struct catalog_record *out)
 {
     struct catalog_key key = catalog_number_key(number);
@@ -128,6 +138,7 @@ int catalog_get(struct engine_txn *txn, uint64_t number, struct catalog_record *
     os_free(data);
     if (r == 0)
         *out = record;
+    catalog_done(&record);
     return r;
 }
 
@@ -152,6 +163,7 @@ int catalog_find(struct engine_txn *txn, const char *name_or_id, struct catalog_
     struct catalog_key key = catalog_text_key(bucketid_is(name_or_id, len) ? 'i' : 'n', name_or_id);
     uint64_t number = 0;
     int r = catalog_read_number(txn, &key, &number);
+    catalog_key_done(&key);
     if (r == KIST_ENOKEY && strcmp(name_or_id, CATALOG_DEFAULT_NAME) == 0) {
         catalog_made_up(out);
         return 0;
@@ -197,6 +209,7 @@ static int catalog_walk_from(struct engine_cursor *c,
         if (r == 0)
             r = each(&record, ctx);
     }
+    catalog_done(&record);
     return r == KIST_EEND ? 0 : r;
 }
 
@@ -239,7 +252,9 @@ static int catalog_put_record(struct engine_txn *txn, const struct catalog_recor
     bytes_put64(value + 9, (uint64_t)record->info.created_ms);
     memcpy(value + 17, record->info.id, KIST_BUCKET_ID_LEN);
     memcpy(value + CATALOG_FIXED, record->info.name, name_len);
-    return catalog_put(txn, &key, value, CATALOG_FIXED + name_len);
+    int r = catalog_put(txn, &key, value, CATALOG_FIXED + name_len);
+    os_wipe(value, sizeof value);
+    return r;
 }
 
 /* Claim the name for number, if there is one to claim. */
@@ -251,14 +266,19 @@ static int catalog_put_name(struct engine_txn *txn, const char *name, uint64_t n
     struct catalog_key key = catalog_text_key('n', name);
     int r = catalog_read_number(txn, &key, &taken);
     if (r == 0)
-        return error_set(txn->engine->detail, KIST_EEXIST, "another bucket has this name");
-    return r == KIST_ENOKEY ? catalog_put_number(txn, &key, number) : r;
+        r = error_set(txn->engine->detail, KIST_EEXIST, "another bucket has this name");
+    else if (r == KIST_ENOKEY)
+        r = catalog_put_number(txn, &key, number);
+    catalog_key_done(&key);
+    return r;
 }
 
 static int catalog_del_text(struct engine_txn *txn, char kind, const char *text)
 {
     struct catalog_key key = catalog_text_key(kind, text);
-    return *text ? txn->engine->ops->del(txn, catalog_bytes(&key)) : 0;
+    int r = *text ? txn->engine->ops->del(txn, catalog_bytes(&key)) : 0;
+    catalog_key_done(&key);
+    return r;
 }
 
 int catalog_add(struct engine_txn *txn, struct catalog_record *record)

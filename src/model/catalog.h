@@ -14,6 +14,9 @@ struct catalog_record {
     struct kist_bucket_info info;
 };
 
+/* Wipes it: it holds a name. */
+void catalog_done(struct catalog_record *record);
+
 /* In a transaction on bucket 0. KIST_ENOBUCKET when there is no such bucket. A store that was never
  * opened for writing after its making has no "default" yet: then its record is made up, empty. */
 int catalog_find(struct engine_txn *txn, const char *name_or_id,

@@ -99,6 +99,7 @@ static void cursor_cut_prefix(struct kist_cursor *c, struct kist_bytes prefix)
         return;
     end[len - 1]++;
     cursor_cut_high(c, end, len);
+    os_wipe(end, prefix.len);
 }
 
 static int cursor_range(struct kist_cursor *c, const struct kist_range *range)
@@ -283,10 +284,12 @@ static int cursor_new(struct kist_store *store, const struct kist_range *range,
     c->magic = CURSOR_MAGIC;
     c->store = store;
     int r = cursor_range(c, range);
-    if (r < 0)
+    if (r < 0) {
+        os_wipe(c, sizeof *c);
         os_free(c);
-    else
+    } else {
         *out = c;
+    }
     return r;
 }
 

@@ -154,8 +154,9 @@ void kist_close(struct kist_store **store)
     if (s->engine)
         s->engine->ops->close(&s->engine); /* in a child too: see above */
     os_fork_guard_free(&s->here);
-    s->magic = 0;
+    os_wipe(s, sizeof *s);
     os_free(s);
+    os_wipe_stack(); /* keys passed through it in calls too hot, or too many, to wipe each */
     *store = NULL;
 }
 

@@ -1,0 +1,217 @@
+/* salvage.c: what is still good of a damaged store, read-only.
+ *
+ * Only after an ordinary opening has found damage. Every segment file that opens is walked; a frame that does not open is
+ * passed over, on to the next header that is authentic. The chain cannot vouch for what follows a hole, but the damaged
+ * frame's tag, in clear, often can: then only that frame is lost, else its successor, too. The newest manifest that can be
+ * read says which segments count; without one all do, and records that were deleted may be back. So a salvaged store may
+ * show an older state of a key, or none, but never anything that was not once written under it. */
+#include "engine/log.h"
+
+struct salvage {
+    struct log *log;
+    uint64_t *numbers;       /* of the .log files */
+    size_t len, cap;
+    bool *counts;            /* by the manifest */
+    bool listed;             /* there is a manifest */
+};
+
+static int salvage_number(const char *name, void *ctx)
+{
+    struct salvage *s = ctx;
+    uint64_t n = segment_number(name, ".log");
+    if (!n || n > UINT32_MAX)
+        return 0;
+    if (s->len == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 16;
+        uint64_t *p = os_alloc(cap * sizeof *p);
+        if (!p)
+            return KIST_ENOMEM;
+        if (s->len)
+            memcpy(p, s->numbers, s->len * sizeof *p);
+        os_free(s->numbers);
+        s->numbers = p;
+        s->cap = cap;
+    }
+    size_t at = s->len++;
+    for (; at > 0 && s->numbers[at - 1] > n; at--)
+        s->numbers[at] = s->numbers[at - 1];
+    s->numbers[at] = n;
+    return 0;
+}
+
+/* -- walking over holes -- */
+
+/* From a frame that does not open to the next authentic header behind it. */
+static bool salvage_skip(struct follow_walk *w)
+{
+    struct frame_context c = log_context(w->log, w->s);
+    uint8_t p[FRAME_HEADER], tag[SEAL_TAG];
+    struct frame_header h;
+    size_t n = 0;
+    if (segment_read_some(w->s, w->offset, p, sizeof p, &n) || n < sizeof p)
+        return false;
+    memcpy(tag, p + FRAME_HEADER - SEAL_TAG, SEAL_TAG);
+    for (uint64_t at = w->offset + 8;; at += 8) {
+        if (segment_read_some(w->s, at, p, sizeof p, &n) || n < sizeof p)
+            return false;
+        if (frame_header_read(&c, p, &h)) {
+            w->offset = at;
+            memcpy(w->tag, tag, SEAL_TAG);
+            return true;
+        }
+    }
+}
+
+/* each() for every frame of s that opens. */
+static int salvage_walk(struct log *log, struct segment *s, int (*each)(struct follow_walk *w, void *ctx), void *ctx)
+{
+    struct follow_walk w;
+    int r = 0;
+    follow_walk_init(&w, log, s, SEGMENT_HEADER, (const uint8_t[SEAL_TAG]){0});
+    for (;;) {
+        r = follow_walk_next(&w);
+        if (r == KIST_ECORRUPT || (r == 0 && w.offset < s->end)) {
+            if (!salvage_skip(&w)) {
+                r = 0;
+                break;
+            }
+            continue;
+        }
+        if (r != 1)
+            break;
+        r = each(&w, ctx);
+        if (r)
+            break;
+    }
+    s->end = w.offset;
+    follow_walk_done(&w);
+    return r;
+}
+
+/* -- which segments count -- */
+
+static void salvage_mark(struct salvage *s, uint64_t number, bool counts)
+{
+    for (size_t i = 0; i < s->len; i++) {
+        if (s->numbers[i] == number)
+            s->counts[i] = counts;
+    }
+}
+
+static int salvage_row(const struct manifest_row *row, void *ctx)
+{
+    salvage_mark(ctx, row->number, true);
+    return 0;
+}
+
+static int salvage_gone(uint64_t number, void *ctx)
+{
+    salvage_mark(ctx, number, false);
+    return 0;
+}
+
+static int salvage_list(struct follow_walk *w, void *ctx)
+{
+    struct salvage *s = ctx;
+    const uint8_t *p = w->frame + FRAME_HEADER;
+    int r = 0;
+    if (w->header.kind == FRAME_MANIFEST) {
+        r = manifest_decode(p, w->header.ops_len, salvage_row, NULL, s);
+        s->listed = true;
+        salvage_mark(s, w->s->number, true);
+    } else if (w->header.kind == FRAME_SWITCH) {
+        r = manifest_decode(p, w->header.ops_len, salvage_row, salvage_gone, s);
+    }
+    return r == KIST_ECORRUPT ? 0 : r;
+}
+
+/* -- the index -- */
+
+static int salvage_apply(struct follow_walk *w, void *ctx)
+{
+    struct log *log = ctx;
+    if (w->s->kind == SEGMENT_LOG && w->header.sequence > log->at.sequence)
+        log->at.sequence = w->header.sequence;
+    int r = follow_frame(log, w->s, w->at, &w->header, w->frame + FRAME_HEADER);
+    return r == KIST_ECORRUPT ? 0 : r;
+}
+
+static int salvage_open(struct salvage *s)
+{
+    struct log *log = s->log;
+    for (size_t i = 0; i < s->len; i++) {
+        struct segment *segment = NULL;
+        struct os_stat st;
+        int r = table_open(log, s->numbers[i], &segment);
+        if (r == 0)
+            r = os_stat(segment->fd, &st);
+        if (r == 0) {
+            segment->end = st.size;
+            r = table_add(log, segment);
+        }
+        if (r)
+            segment_free(&segment);
+        if (r == KIST_ENOMEM || r == KIST_EFDS)
+            return r;
+        if (segment && segment->kind == SEGMENT_LOG)
+            log->active = segment;
+    }
+    if (log->active)
+        return 0;
+    return error_set(log->base.detail, KIST_ECORRUPT, "no segment of the log can be read: there is nothing to salvage");
+}
+
+/* The newest log segment with a manifest decides. */
+static int salvage_choose(struct salvage *s)
+{
+    int r = 0;
+    for (size_t i = s->len; i-- > 0 && !s->listed && r == 0;) {
+        struct segment *segment = table_find(s->log, s->numbers[i]);
+        if (segment && segment->kind == SEGMENT_LOG)
+            r = salvage_walk(s->log, segment, salvage_list, s);
+    }
+    return r;
+}
+
+static int salvage_replay(struct salvage *s)
+{
+    struct log *log = s->log;
+    int r = 0;
+    log->replaying = true;
+    for (size_t i = 0; i < s->len && r == 0; i++) {
+        struct segment *segment = table_find(log, s->numbers[i]);
+        if (segment && (!s->listed || s->counts[i]))
+            r = salvage_walk(log, segment, salvage_apply, log);
+    }
+    log->replaying = false;
+    if (r == 0)
+        r = apply_settle(log);
+    log->at.segment = log->active->number;
+    log->at.offset = log->active->end;
+    log->ended = true; /* nothing is followed from here */
+    return r ? r : follow_capture(log);
+}
+
+int salvage_load(struct log *log)
+{
+    struct salvage s = {.log = log};
+    int r = os_list(log->dir, salvage_number, &s);
+    log->at = (struct log_position){0};
+    if (r == 0) {
+        s.counts = os_calloc(s.len + 1);
+        r = s.counts ? 0 : KIST_ENOMEM;
+    }
+    if (r == 0)
+        r = salvage_open(&s);
+    if (r == 0)
+        r = salvage_choose(&s);
+    if (r == 0)
+        r = salvage_replay(&s);
+    os_free(s.counts);
+    os_free(s.numbers);
+    if (r)
+        return r;
+    changes_forget(log->changes, log->at.sequence);
+    tree_publish(log->index, log->at.sequence);
+    return 0;
+}
