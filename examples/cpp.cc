@@ -11,13 +11,22 @@ namespace
 {
 
 struct store_close {
-    void operator()(kist_store *s) const { kist_close(&s); }
+    void operator()(kist_store *s) const
+    {
+        kist_close(&s);
+    }
 };
 struct bucket_close {
-    void operator()(kist_bucket *b) const { kist_bucket_close(&b); }
+    void operator()(kist_bucket *b) const
+    {
+        kist_bucket_close(&b);
+    }
 };
 struct cursor_close {
-    void operator()(kist_cursor *c) const { kist_cursor_close(&c); }
+    void operator()(kist_cursor *c) const
+    {
+        kist_cursor_close(&c);
+    }
 };
 using store = std::unique_ptr<kist_store, store_close>;
 using bucket = std::unique_ptr<kist_bucket, bucket_close>;
@@ -74,7 +83,8 @@ std::string all_of(const bucket &b)
 int main()
 {
     try {
-        const store s = open_in_memory(); /* destroyed last: handles are closed before their store */
+        const store s =
+            open_in_memory(); /* destroyed last: handles are closed before their store */
         const bucket b = open_default(s);
         check(kist_put(b.get(), KIST_STR("name"), bytes("value"), nullptr, nullptr));
         check(kist_increment(b.get(), KIST_STR("count"), 41, nullptr, nullptr, nullptr));

@@ -2,9 +2,10 @@
  *
  *     cc processes.c $(pkg-config --cflags --libs kist) -o processes && ./processes
  *
- * A handle does not cross fork(): in the child every call but the closing ones answers KIST_EFORK. So each process opens
- * the store itself, after it has become one. The first group is forked while no handle is open; the second is made of
- * freshly started programs (this one, with arguments), which is how a daemon and its command line meet. */
+ * A handle does not cross fork(): in the child every call but the closing ones answers KIST_EFORK.
+ * So each process opens the store itself, after it has become one. The first group is forked while
+ * no handle is open; the second is made of freshly started programs (this one, with arguments),
+ * which is how a daemon and its command line meet. */
 #include <inttypes.h>
 #include <kist.h>
 #include <stdio.h>
@@ -81,7 +82,8 @@ static int look(struct kist_bucket *bucket, void *ctx)
     return kist_increment(bucket, KIST_STR("counter"), 0, NULL, ctx, NULL);
 }
 
-/* Start one child; with a program, in its place. The child's exit status says whether it counted. */
+/* Start one child; with a program, in its place. The child's exit status says whether it counted.
+ */
 static int spawn(const char *program)
 {
     pid_t pid = fork();

@@ -3,7 +3,8 @@
 
 Prints every live record as a line of JSON: bucket (name, or id without one), key and value in base64, type, revision,
 expires_ms. KEYFILE holds 32 raw bytes. It shares no code with kist: what it needs of libsodium it calls through ctypes.
-Any damage ends it with a sentence and exit status 1. It takes no locks, so nobody may be writing.
+Any damage ends it with a sentence and exit status 1. It takes no locks, so nobody may be writing. A value that was
+torn by a crash in a frame that is otherwise whole is damage to it, too: it mends nothing.
 """
 import base64
 import ctypes
@@ -321,8 +322,29 @@ class Store:
             if s.kind == 1:
                 need(sequence in (None, first - 1), 'the sequence has a gap')
                 sequence = last
-        first, _ = self.replay(self.active, None)
+        first, last = self.replay(self.active, None)
         need(sequence in (None, first - 1), 'the sequence has a gap')
+        self.judge(last + 1)
+
+    # -- "Recovery": what is behind the last whole frame is torn, unless something proves that it was durable --
+
+    def judge(self, after):
+        tail = max(end for _, _, _, _, end, _ in self.active.frames())
+        for at in range(64, len(self.active.data), 8):
+            h = self.active.frame_header(at)
+            need(h is None or h[4] < after, f'a frame at {tail} that was durable is missing or damaged')
+        need(self.lock_durable() < after, f'a frame at {tail} that the lock page knows to be durable is missing or damaged')
+
+    def lock_durable(self):
+        try:
+            with open(os.path.join(self.path, 'lock'), 'rb') as f:
+                p = f.read(4096)
+        except FileNotFoundError:
+            return 0
+        if len(p) < 112 or p[:8] != b'KISTLOCK' or p[8:24] != self.header.store_id:
+            return 0
+        durable, check = struct.unpack_from('<QQ', p, 96)
+        return durable if siphash(self.header.check_key, p[8:24] + p[96:104]) == check else 0
 
     def live(self):
         for (bucket, key), (revision, record) in sorted(self.records.items()):

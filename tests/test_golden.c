@@ -11,7 +11,8 @@ static char *golden_path(char out[MODEL_PATH_MAX], const char *name)
 {
     const char *source = getenv("KIST_SOURCE");
     char golden[MODEL_PATH_MAX];
-    return model_join(out, model_join(golden, source && *source ? source : ".", "tests/golden"), name);
+    model_join(golden, source && *source ? source : ".", "tests/golden");
+    return model_join(out, golden, name);
 }
 
 static void check_record(struct kist_store *s, const struct golden_record *r)

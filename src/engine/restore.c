@@ -447,6 +447,8 @@ static int restore_undo(struct restore *t, int why)
         r = os_sync_dir(dir);
     else if (r != KIST_ENOSTORE)
         return error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the store may be there, whole, or not");
+    if (r == 0 || r == KIST_ENOSTORE)
+        r = os_unlink(dir, "header.tmp");
     if ((r == 0 || r == KIST_ENOSTORE) && restore_unmake(t) == 0)
         r = os_unlink(dir, RESTORE_MARK);
     (void)r; /* the mark stays, and with it the next attempt clears up */

@@ -99,6 +99,28 @@ static uint64_t verify_written(const struct log *log, const struct segment *s)
     return log->pending.len && log->pending_segment == s ? log->pending_at : s->end;
 }
 
+/* What the state lock guards; what a writer keeps for itself stays out. */
+static struct segment verify_record(const struct segment *s)
+{
+    struct segment was = {.number = s->number,
+                          .kind = s->kind,
+                          .generation = s->generation,
+                          .birth = s->birth,
+                          .first_sequence = s->first_sequence,
+                          .last_sequence = s->last_sequence,
+                          .end = s->end,
+                          .fd = -1,
+                          .live_bytes = s->live_bytes,
+                          .live_count = s->live_count,
+                          .put_count = s->put_count,
+                          .delete_bytes = s->delete_bytes,
+                          .many_count = s->many_count,
+                          .drop_count = s->drop_count,
+                          .gone = s->gone};
+    memcpy(was.last_tag, s->last_tag, SEAL_TAG);
+    return was;
+}
+
 /* State held. */
 static int verify_collect(struct verify *v)
 {
@@ -114,7 +136,7 @@ static int verify_collect(struct verify *v)
             continue;
         struct verify_segment *row = &v->rows[v->rows_len++];
         row->s = s;
-        row->was = *s;
+        row->was = verify_record(s);
         row->growing = s == log->active;
         if (row->growing)
             row->was.end = verify_written(log, s);
