@@ -103,6 +103,34 @@ int follow_walk_next(struct follow_walk *w)
     return 1;
 }
 
+int follow_values(struct follow_walk *w)
+{
+    struct frame_context c = log_context(w->log, w->s);
+    struct frame_reader reader;
+    struct frame_op op;
+    struct buf value;
+    int r = 0;
+    if (w->header.kind != FRAME_COMMIT)
+        return 0;
+    buf_init(&value, true);
+    frame_read(&reader, &w->header, w->frame + FRAME_HEADER);
+    while ((r = frame_read_next(&reader, &op)) == 1) {
+        if (op.kind != FRAME_PUT)
+            continue;
+        value.len = 0;
+        uint8_t *p = buf_grow(&value, (size_t)op.len + SEAL_TAG);
+        r = p ? segment_read(w->s, w->at + op.delta, p, (size_t)op.len + SEAL_TAG) : KIST_ENOMEM;
+        if (r == 0 && memcmp(p + op.len, op.tag, SEAL_TAG))
+            r = KIST_ECORRUPT;
+        if (r == 0)
+            r = frame_value_open(&c, w->header.nonce, op.delta, op.revision, p, op.len, op.tag, p);
+        if (r)
+            break;
+    }
+    buf_done(&value);
+    return r;
+}
+
 /* -- applying frames -- */
 
 int follow_capture(struct log *log)
@@ -248,6 +276,10 @@ static int follow_one(struct log *log, struct follow_walk *w, uint64_t upto)
     int r = follow_walk_next(w);
     if (r == 1 && w->header.sequence != log->at.sequence + 1)
         r = KIST_ECORRUPT;
+    if (r == 1 && upto == UINT64_MAX && w->header.sequence > atomic_load(&log->shared.page->appended)) {
+        int whole = follow_values(w); /* its writer may have died in the middle of it: zeros were there before */
+        r = whole ? whole : 1;
+    }
     if (r != 1)
         return r == KIST_ECORRUPT && upto == UINT64_MAX ? 0 : r;
     r = follow_frame(log, w->s, w->at, &w->header, w->frame + FRAME_HEADER);
@@ -319,7 +351,7 @@ int follow_durable(struct log *log)
 {
     uint64_t visible = atomic_load_explicit(&log->shared.page->visible, memory_order_acquire);
     int r = 0;
-    if (log->broken)
+    if (log->broken || log->salvaged)
         return 0; /* what is published stays good; the next writer loads again */
     if (visible > log->at.sequence)
         r = follow_to(log, visible);

@@ -58,6 +58,7 @@ struct log_compaction;
 struct log {
     struct engine base;
     bool memory, read_only, salvage;
+    bool salvaged;                /* what could be read of a damaged store: it stays as it is */
     enum kist_sync sync_mode;
     unsigned flags;
     int64_t lock_timeout_us;
@@ -192,7 +193,8 @@ int apply_settle(struct log *log) KIST_MUST_USE;
 /* -- follow.c: frames of the log into the index (state held) -- */
 
 /* Read frames from log->at on: up to and with sequence upto, or, with upto UINT64_MAX, as far as they are whole.
- * KIST_ECORRUPT when a frame up to upto (UINT64_MAX: none) is missing or bad. Captures. */
+ * KIST_ECORRUPT when a frame up to upto is missing or bad; with UINT64_MAX the end is before the first one that is not whole,
+ * values included. Captures. */
 int follow_to(struct log *log, uint64_t upto) KIST_MUST_USE;
 /* Readers: see to it that everything durable is published. */
 int follow_durable(struct log *log) KIST_MUST_USE;
@@ -223,6 +225,8 @@ void follow_walk_init(struct follow_walk *w, struct log *log, struct segment *s,
 /* 1: the next frame is there · 0: nothing but zeros or the end · KIST_ECORRUPT: something that is no frame. */
 int follow_walk_next(struct follow_walk *w) KIST_MUST_USE;
 void follow_walk_done(struct follow_walk *w);
+/* Does every value of the current frame authenticate? 0, or KIST_ECORRUPT. */
+int follow_values(struct follow_walk *w) KIST_MUST_USE;
 
 /* -- writer.c: the right to write -- */
 

@@ -246,35 +246,6 @@ static int recover_evidence(struct recover *r, uint64_t offset, uint64_t sequenc
     return 0;
 }
 
-/* Every value of one frame. 0, or KIST_ECORRUPT. */
-static int recover_values(struct follow_walk *w)
-{
-    struct frame_context c = log_context(w->log, w->s);
-    struct frame_reader reader;
-    struct frame_op op;
-    struct buf value;
-    int r = 0;
-    if (w->header.kind != FRAME_COMMIT)
-        return 0;
-    buf_init(&value, true);
-    frame_read(&reader, &w->header, w->frame + FRAME_HEADER);
-    while ((r = frame_read_next(&reader, &op)) == 1) {
-        if (op.kind != FRAME_PUT)
-            continue;
-        value.len = 0;
-        uint8_t *p = buf_grow(&value, (size_t)op.len + SEAL_TAG);
-        r = p ? segment_read(w->s, w->at + op.delta, p, (size_t)op.len + SEAL_TAG) : KIST_ENOMEM;
-        if (r == 0 && memcmp(p + op.len, op.tag, SEAL_TAG))
-            r = KIST_ECORRUPT;
-        if (r == 0)
-            r = frame_value_open(&c, w->header.nonce, op.delta, op.revision, p, op.len, op.tag, p);
-        if (r)
-            break;
-    }
-    buf_done(&value);
-    return r;
-}
-
 /* Frames that nothing proves durable must be whole to the last byte of their values; the tail ends before one that is not. */
 static int recover_check_tail(struct recover *r)
 {
@@ -288,7 +259,7 @@ static int recover_check_tail(struct recover *r)
     r->tail_sequence = f->at[f->first].sequence - 1;
     r->tail = w.offset;
     while ((e = follow_walk_next(&w)) == 1) {
-        e = recover_values(&w);
+        e = follow_values(&w);
         if (e)
             break;
         r->rewrite = r->rewrite || w.header.kind != FRAME_MARK;

@@ -188,7 +188,7 @@ static int salvage_replay(struct salvage *s)
         r = apply_settle(log);
     log->at.segment = log->active->number;
     log->at.offset = log->active->end;
-    log->ended = true; /* nothing is followed from here */
+    log->salvaged = true; /* nothing is followed from here */
     return r ? r : follow_capture(log);
 }
 
