@@ -764,6 +764,9 @@ static void plaintext_stays_off_the_disk(void **state)
 
 int main(void)
 {
+    (void)signal(SIGINT, SIG_DFL); /* whoever started us in the background had them ignored */
+    (void)signal(SIGHUP, SIG_DFL);
+    (void)signal(SIGQUIT, SIG_DFL);
     const struct CMUnitTest tests[] = {
         TEST(a_value_comes_back_as_it_was_put),
         TEST(a_missing_key_is_exit_code_3),

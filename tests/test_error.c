@@ -118,7 +118,7 @@ static void a_detail_is_written_and_the_code_handed_back(void **state)
 
 static void a_long_detail_is_cut_and_ended(void **state)
 {
-    struct error_detail detail;
+    struct error_detail detail = {.busy = 0};
     char longer[600];
     (void)state;
     memset(longer, 'x', sizeof longer);

@@ -122,7 +122,8 @@ static void *putter(void *arg)
         MODEL_OK(kist_get(bucket, model_text(key), &v));
         MODEL_CHECK(v.revision == revision && v.len == strlen(value) &&
                         memcmp(v.data, value, v.len) == 0,
-                    "not what was put");
+                    "revision %llu was put, %llu is there", (unsigned long long)revision,
+                    (unsigned long long)v.revision);
         kist_value_free(&v);
         if (i % 7 == 6)
             MODEL_OK(kist_delete(bucket, model_text(key), NULL, NULL, NULL));

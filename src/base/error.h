@@ -15,7 +15,7 @@
  * value: those are a user's secrets. Any thread may write it and any may copy it: the last one wins. */
 struct error_detail {
     char text[256];
-    _Atomic uint32_t busy; /* held for the copying of the text, by spinning */
+    _Atomic uint32_t busy; /* held for the copying of the text, by spinning; 0 to begin with */
 };
 
 void error_copy(struct error_detail *detail, char out_text[256]);

@@ -243,7 +243,7 @@ struct batch_import {
 static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
 {
     for (size_t looked = 0;;) {
-        const uint8_t *p = i->chunk.data + i->begin;
+        const uint8_t *p = i->chunk.data ? i->chunk.data + i->begin : NULL;
         size_t left = i->chunk.len - i->begin, n;
         const uint8_t *newline = left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
         if (newline || (i->end && left)) {

@@ -85,7 +85,7 @@ int commit_flush(struct log *log)
 
 /* -- encoding -- */
 
-static int commit_room(struct log *log, uint64_t total, bool deletes_only)
+int commit_room(struct log *log, uint64_t total, bool deletes_only)
 {
     uint64_t full = log->memory ? log->active->capacity : log->segment_size;
     bool fits = log->at.offset + total + COMMIT_TAIL <= full;
@@ -220,7 +220,7 @@ int commit_append_payload(struct log *log, enum frame_kind kind, const struct bu
     struct frame_header h;
     bool much = false;
     uint64_t total = frame_size_total(&sizes);
-    int r = kind == FRAME_SWITCH ? commit_room(log, total, true) : segment_make_room(log->active, log->at.offset, total, 0);
+    int r = segment_make_room(log->active, log->at.offset, total, 0); /* a SWITCH had its room made before */
     if (r == 0)
         r = commit_encode(log, kind, NULL, 0, payload, &sizes, &h);
     if (r == 0)
@@ -421,6 +421,8 @@ static int commit_sync(struct log *log, struct segment *s, uint64_t target)
         int locked = shared_lock(&log->shared, SHARED_SYNC, 0); /* it saves an fsync, no more: without it we sync, too */
         if (locked != KIST_EBUSY || (end && os_mono_us() > end)) {
             int r = atomic_load(&page->durable) < target ? commit_sync_segment(log, s, target) : 0;
+            if (r == 0) /* a roll may have made it durable, which shows it to nobody */
+                shared_publish(&log->shared, target);
             if (locked == 0) {
                 shared_unlock(&log->shared, SHARED_SYNC);
                 shared_wake(&log->shared);

@@ -295,13 +295,17 @@ static int compact_name(struct log *log, struct log_compaction *c)
 static int compact_commit(struct log *log, struct log_compaction *c, bool empty, uint64_t *out_sequence)
 {
     struct buf payload;
+    /* A roll that comes with it has to come first: the new MANIFEST is to name what is there before the switch. */
+    int r = commit_room(log, FRAME_HEADER + 128 + 16 * (uint64_t)c->inputs_len, true);
+    if (r)
+        return r;
     buf_init(&payload, false);
     if (!empty) {
         c->out->birth = log->at.sequence + 1;
         c->out->first_sequence = 1;
     }
     manifest_switch(&payload, &c->out, empty ? 0 : 1, c->inputs, c->inputs_len);
-    int r = buf_status(&payload);
+    r = buf_status(&payload);
     if (r == 0)
         r = follow_moves_room(log);
     (void)pthread_mutex_lock(&log->state);

@@ -239,7 +239,9 @@ void writer_release(struct log *log);                /* after a flush: the kerne
 /* Append operations as one frame and apply it; not durable yet. *out_sequence is its revision. KIST_ENOSPC, KIST_ETOOBIG,
  * KIST_ENOMEM: nothing happened. deletes_only may use the last reserve of room. */
 int commit_append(struct log *log, struct frame_op *ops, size_t n, uint64_t *out_sequence) KIST_MUST_USE;
-/* Append a frame with a payload (switch, mark). */
+/* See to it that a frame of total bytes fits into the active segment: roll if it must, and make room on the disk. */
+int commit_room(struct log *log, uint64_t total, bool deletes_only) KIST_MUST_USE;
+/* Append a frame with a payload (switch, mark, end) where there is room for it. */
 int commit_append_payload(struct log *log, enum frame_kind kind, const struct buf *payload, uint64_t *out_sequence) KIST_MUST_USE;
 int commit_flush(struct log *log) KIST_MUST_USE;  /* any thread, state and flush not held */
 /* Wait until sequence is durable, doing the sync if nobody does. KIST_EMAYBE. */

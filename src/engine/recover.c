@@ -329,6 +329,12 @@ struct recover_rows {
 static int recover_row_collect(const struct manifest_row *row, void *ctx)
 {
     struct recover_rows *rows = ctx;
+    for (size_t i = 0; i < rows->len; i++) {
+        if (rows->row[i].number == row->number) { /* the SWITCH came behind a MANIFEST that knew of it already */
+            rows->row[i] = *row;
+            return 0;
+        }
+    }
     if (rows->len == rows->cap) {
         size_t cap = rows->cap ? rows->cap * 2 : 64;
         struct manifest_row *p = os_alloc(cap * sizeof *p);
@@ -536,6 +542,8 @@ int recover_load(struct log *log, bool alone)
     recover_done(&r);
     if (e)
         return e;
+    if (log->ended && log->next_segment > log->last_number)
+        log->last_number = log->next_segment; /* END gave it away, though there is no file yet */
     if (alone) {
         shared_reset(&log->shared, log->store_id, log->at.sequence, r.synced < log->at.sequence ? r.synced : log->at.sequence,
                      log->active->number, log->last_number);

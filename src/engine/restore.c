@@ -509,7 +509,7 @@ static int restore_gone(struct restore *t, uint64_t dropped_before)
     assert(good);
     if (e.revision > t->reader.since)
         return restore_differs(t);
-    if ((e.flags & ENTRY_DROP) || bucket == dropped_before || bucket == t->reader.dropped)
+    if ((e.flags & ENTRY_DROP) || (bucket != ENGINE_CATALOG && (bucket == dropped_before || bucket == t->reader.dropped)))
         return 0;
     struct frame_op op = {.kind = FRAME_DELETE,
                           .bucket = bucket,
