@@ -402,8 +402,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_of_the_user_is_in_any_file),
         TEST(nothing_of_the_user_is_in_any_file_after_a_crash),
-#if !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__) /* their shadow and quarantine keep copies */
+#ifndef KIST_SANITIZED /* their shadow and quarantine keep copies */
         TEST(the_search_finds_what_is_in_memory),
         TEST(freed_values_are_not_in_memory),
         TEST(names_are_not_in_a_core_of_an_open_store),

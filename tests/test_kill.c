@@ -10,7 +10,7 @@
 
 #include <poll.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef KIST_SANITIZED
 #define SLOW 5
 #else
 #define SLOW 1

@@ -655,6 +655,9 @@ static __attribute__((noinline)) unsigned stack_count(void)
 static void a_wiped_stack_holds_nothing_of_earlier_calls(void **state)
 {
     (void)state;
+#ifdef KIST_SANITIZED
+    skip(); /* its frames are not on the stack */
+#endif
     stack_leave();
     os_wipe_stack();
     assert_true(stack_count() < 8); /* the count's own calls write there too */

@@ -5,7 +5,7 @@
  * the test. Each child has a watchdog; its exit code is its verdict. */
 #include "store_model.c" /* a test program is one source */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef KIST_SANITIZED
 #define SLOW 5
 #else
 #define SLOW 1

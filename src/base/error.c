@@ -81,19 +81,18 @@ static void error_let_go(struct error_detail *detail)
     atomic_store_explicit(&detail->busy, 0, memory_order_release);
 }
 
-int error_set(struct error_detail *detail, int code, const char *format, ...)
+void error_note(struct error_detail *detail, const char *format, ...)
 {
     char text[sizeof detail->text] = "";
     va_list args;
     if (!detail)
-        return code;
+        return;
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     error_hold(detail);
     memcpy(detail->text, text, sizeof text);
     error_let_go(detail);
-    return code;
 }
 
 void error_copy(struct error_detail *detail, char out_text[256])

@@ -20,8 +20,10 @@ struct error_detail {
 
 void error_copy(struct error_detail *detail, char out_text[256]);
 
-/* Remember a sentence for code and give code back: `return error_set(d, KIST_EIO, "...")`. detail may be NULL. */
-int error_set(struct error_detail *detail, int code, const char *format, ...) KIST_PRINTF(3, 4);
+/* Remember a sentence. detail may be NULL. */
+void error_note(struct error_detail *detail, const char *format, ...) KIST_PRINTF(2, 3);
+/* The same, and the value is code: `return error_set(d, KIST_EIO, "...")`. A macro, so that everybody sees that it is not 0. */
+#define error_set(detail, code, ...) (error_note((detail), __VA_ARGS__), (code))
 
 /* The KIST_E… that names an errno best (KIST_EIO when none does). Never 0. */
 int error_from_errno(int err);

@@ -245,7 +245,7 @@ static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
     for (size_t looked = 0;;) {
         const uint8_t *p = i->chunk.data ? i->chunk.data + i->begin : NULL;
         size_t left = i->chunk.len - i->begin, n;
-        const uint8_t *newline = left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
+        const uint8_t *newline = p && left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
         if (newline || (i->end && left)) {
             *out = (struct kist_bytes){p, newline ? (size_t)(newline - p) : left};
             i->begin += out->len + (newline != NULL);
@@ -257,7 +257,7 @@ static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
         if (left > BATCH_LINE_MAX)
             return error_set(&i->b.detail, KIST_ETOOBIG, "the line");
         looked = left;
-        if (i->begin) {
+        if (p && i->begin) {
             memmove(i->chunk.data, p, left);
             i->chunk.len = left;
             i->begin = 0;

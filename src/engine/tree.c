@@ -287,6 +287,7 @@ static void tree_change_init(struct tree_change *c, const struct tree_walk *w, u
 static void tree_note_run(struct tree_node *n, unsigned at, const struct tree_node *old,
                           unsigned old_at)
 {
+    assert(n);
     n->last = (uint16_t)at;
     n->run = old_at == old->last + 1u ? (uint8_t)(old->run + (old->run < 255)) : 0;
 }

@@ -420,7 +420,7 @@ static int verify_rest(struct verify *v, const struct verify_segment *row, uint6
         for (size_t i = 0; i < n; i++) {
             if (p[i]) {
                 verify_problem(v, "segment %012llu.log: there is something behind its end, at offset %llu",
-                               (unsigned long long)row->was.number, (unsigned long long)(at + i));
+                               (unsigned long long)row->was.number, (unsigned long long)at + i);
                 return 0;
             }
         }
