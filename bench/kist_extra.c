@@ -9,6 +9,7 @@
 #include "bench.h"
 #include "process.h"
 
+#include <sys/stat.h>
 #include <glob.h>
 #include <kist.h>
 #include <stdio.h>
@@ -192,6 +193,7 @@ static void extra_process(const struct extra_job *job)
     BENCH_MUST(program, "KIST_BENCH_PROGRAM does not name the program kist");
     snprintf(store, sizeof(store), "%s", job->dir);
     snprintf(key_file, sizeof(key_file), "%s.key", job->dir);
+    (void)umask(077); /* as `kist init --new-key` would make it */
     file = fopen(key_file, "wb");
     BENCH_MUST(file && fwrite(extra_key, sizeof(extra_key), 1, file) == 1 && fclose(file) == 0,
                "cannot write %s", key_file);
