@@ -43,7 +43,7 @@ static bool commit_steal(struct log *log, uint64_t *out_sequence, int *out_r)
         log->pending = empty;
         log->pending.len = 0;
         *out_sequence = log->pending_sequence;
-        *out_r = follow_capture(log);
+        *out_r = log->broken ? 0 : follow_capture(log); /* broken: half a commit is in it; loading anew shows these */
         some = true;
     }
     (void)pthread_mutex_unlock(&log->state);
@@ -211,7 +211,7 @@ int commit_append(struct log *log, struct frame_op *ops, size_t n, uint64_t *out
         return r;
     *out_sequence = h.sequence;
     atomic_fetch_add_explicit(&log->commits, 1, memory_order_relaxed);
-    return much ? commit_flush(log) : 0;
+    return much && commit_flush(log) ? KIST_EMAYBE : 0; /* it is part of the log already */
 }
 
 int commit_append_payload(struct log *log, enum frame_kind kind, const struct buf *payload, uint64_t *out_sequence)
@@ -219,6 +219,7 @@ int commit_append_payload(struct log *log, enum frame_kind kind, const struct bu
     struct frame_sizes sizes = {.ops = payload ? payload->len : 0};
     struct frame_header h;
     bool much = false;
+    assert(!log->ended);
     uint64_t total = frame_size_total(&sizes);
     int r = segment_make_room(log->active, log->at.offset, total, 0); /* a SWITCH had its room made before */
     if (r == 0)
@@ -349,8 +350,7 @@ int commit_roll(struct log *log)
     }
     if (r)
         return r;
-    if (r == 0 && !log->ended)
-        r = commit_end(log, next);
+    r = log->ended ? commit_sync_now(log) : commit_end(log, next); /* who wrote END may have died before its fsync */
     if (r) {
         segment_free(&s);
         if (!log->memory && os_unlink(log->dir, COMMIT_ROLL_NAME))

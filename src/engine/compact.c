@@ -280,6 +280,13 @@ int compact_copy(struct log *log, struct log_compaction *c, int64_t budget_us)
 
 /* -- the switch -- */
 
+/* For the SWITCH. A roll that it takes has to come first: the new MANIFEST is to name what is there before the switch; and a
+ * full disk is to refuse before the output has a name. */
+static int compact_room(struct log *log, const struct log_compaction *c)
+{
+    return commit_room(log, FRAME_HEADER + 128 + 16 * (uint64_t)c->inputs_len, true);
+}
+
 /* Give the output its name. Everything in it is on disk. */
 static int compact_name(struct log *log, struct log_compaction *c)
 {
@@ -295,10 +302,7 @@ static int compact_name(struct log *log, struct log_compaction *c)
 static int compact_commit(struct log *log, struct log_compaction *c, bool empty, uint64_t *out_sequence)
 {
     struct buf payload;
-    /* A roll that comes with it has to come first: the new MANIFEST is to name what is there before the switch. */
-    int r = commit_room(log, FRAME_HEADER + 128 + 16 * (uint64_t)c->inputs_len, true);
-    if (r)
-        return r;
+    int r = 0;
     buf_init(&payload, false);
     if (!empty) {
         c->out->birth = log->at.sequence + 1;
@@ -356,6 +360,8 @@ static int compact_switch(struct log *log, struct log_compaction *c, uint64_t *o
         if (r == 0)
             r = segment_sync(c->out);
     }
+    if (r == 0)
+        r = compact_room(log, c);
     if (r == 0 && !empty)
         r = compact_name(log, c);
     if (r == 0)

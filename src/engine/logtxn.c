@@ -470,8 +470,9 @@ static int logtxn_append(struct logtxn *t, uint64_t *out_sequence)
         r = n ? commit_append(log, ops, n, out_sequence) : 0;
     if (ops != few)
         os_free(ops);
-    if (r == 0 && n && atomic_load_explicit(&log->shared.page->writer_waited, memory_order_relaxed))
-        r = commit_flush(log);
+    if (r == 0 && n && atomic_load_explicit(&log->shared.page->writer_waited, memory_order_relaxed) &&
+        commit_flush(log))
+        r = KIST_EMAYBE; /* it is part of the log already */
     return r;
 }
 

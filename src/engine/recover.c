@@ -512,6 +512,9 @@ static int recover_run(struct recover *r, uint64_t upto)
         e = recover_scan(r);
     if (e == 0 && r->alone)
         e = recover_judge(r);
+    /* A roll may have died between naming this segment and making the name durable: nothing in it was proved then. */
+    if (e == 0 && r->alone && !log->read_only && r->synced < r->active->first_sequence)
+        e = os_sync_dir(log->dir);
     if (e == 0 && r->alone && !log->read_only)
         e = recover_mend(r);
     if (r->alone)

@@ -171,7 +171,7 @@ static int rekey_roll(struct log *log)
     (void)pthread_rwlock_rdlock(&log->keyring_lock);
     bool old = log->active->generation != keyring_generation(log->keyring);
     (void)pthread_rwlock_unlock(&log->keyring_lock);
-    if (old)
+    if (old || log->ended)
         r = commit_roll(log);
     if (r == 0)
         r = commit_append_payload(log, FRAME_MARK, NULL, &sequence);

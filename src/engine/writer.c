@@ -13,10 +13,14 @@ static int writer_catch_up(struct log *log)
 {
     struct shared_page *page = log->shared.page;
     int r = 0;
+    if (log->pending.len || log->flushing.len)
+        return 0; /* the kernel's lock has been ours all the while: appending is our own flush */
     if (atomic_load(&page->appending)) {
         r = follow_to(log, UINT64_MAX);
         if (r == 0)
             r = segment_cut(log->active, log->at.offset);
+        if (r == 0 && !log->memory)
+            r = os_sync_dir(log->dir); /* it may have died between naming a segment and making the name durable */
         if (r)
             return r;
         atomic_store(&page->active, log->active->number);
@@ -88,7 +92,7 @@ void writer_release(struct log *log)
     if (!gate_try(&log->gate))
         return; /* who holds it looks again when done */
     (void)pthread_mutex_lock(&log->state);
-    bool idle = log->pending.len == 0 && log->flushing.len == 0;
+    bool idle = log->flushing.len == 0 && (log->pending.len == 0 || atomic_load(&log->failed));
     (void)pthread_mutex_unlock(&log->state);
     if (idle && log->kernel_held) {
         log->kernel_held = false;
