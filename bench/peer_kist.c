@@ -1,6 +1,6 @@
 /* kist. A raw 32-byte key, everything durable (KIST_SYNC_FULL), values encrypted and read from the
  * files at each get: there is no cache of plaintext. BENCH_SUITE 1 is XChaCha20-Poly1305 (system
- * `kist`), 2 AES-256-GCM (`kist-aes`); BENCH_MAP reads values through a map (`kist-map`). A session
+ * `kist`), 2 AES-256-GCM (`kist-aes`); BENCH_NO_MAP reads values with pread (`kist-pread`). A session
  * is a bucket handle.
  */
 #include "bench.h"
@@ -13,11 +13,11 @@
 #ifndef BENCH_SUITE
 #define BENCH_SUITE 1
 #endif
-#ifdef BENCH_MAP
-#define PEER_FLAGS KIST_MAP
+#ifdef BENCH_NO_MAP
+#define PEER_FLAGS KIST_NO_MAP
 #define PEER_READS_ONLY true
-#define PEER_NAME "kist-map"
-#define PEER_SETTINGS "suite 1, raw key, sync full, KIST_MAP"
+#define PEER_NAME "kist-pread"
+#define PEER_SETTINGS "suite 1, raw key, sync full, KIST_NO_MAP"
 #elif BENCH_SUITE == 2
 #define PEER_FLAGS 0
 #define PEER_READS_ONLY false

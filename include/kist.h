@@ -22,7 +22,8 @@
  * transaction, a cursor and a watch belong to one thread at a time. Close them before their store.
  *
  * fork(). A handle does not cross it: in the child every call but the closing ones answers KIST_EFORK; the parent
- * goes on unharmed.
+ * goes on unharmed. Keys are wiped in the child; the index, with all key names, stays in its memory until it execs or
+ * exits. A child that was made inside a callback must not return from it.
  *
  * Unless its comment says otherwise, every function may also fail with KIST_EINVAL (an argument outside its
  * documented range), KIST_ENOMEM, KIST_EIO, KIST_EFDS (out of descriptors), KIST_ECORRUPT (bytes on disk that do not
@@ -156,13 +157,21 @@ KIST_API enum kist_type kist_detect(struct kist_bytes value);
 
 enum kist_secret_kind { KIST_SECRET_NONE = 0, KIST_SECRET_KEY = 1, KIST_SECRET_PASSPHRASE = 2 };
 
-/* What unlocks a store: a raw key of 32 bytes, or a passphrase of 1 to 4,096 bytes (Argon2id, RFC 9106). */
+/* What unlocks a store: a raw key of 32 bytes, or a passphrase of 1 to 4,096 bytes (Argon2id, RFC 9106). What kdf_ops and
+ * kdf_mem_kib mean for a passphrase depends on what it is for:
+ *   to be set        its costs from then on; by default 3 passes over 65,536 KiB (64 MiB). All passphrases of a store
+ *                    together cost at most what one does at the upper limits: 16 GiB, passes times memory.
+ *   to open a parcel or a backup
+ *                    the most that may be spent on it, since whoever wrote the stream chose its costs; by default 6 passes
+ *                    and 262,144 KiB (256 MiB). A stream that asks for more is KIST_ETOOBIG before anything is spent; who
+ *                    trusts it gives its costs here. Of a backup this holds for each of its slots.
+ *   to open a store  nothing: the store says what it costs. So for old_secret in kist_slot_change(). */
 struct kist_secret {
     enum kist_secret_kind kind;
     const void *ptr;  /* borrowed for the call only; wipe it yourself */
     size_t len;
-    uint32_t kdf_ops;     /* passphrases that are set: passes; 0: 3 */
-    uint32_t kdf_mem_kib; /* and memory; 0: 65,536 (64 MiB) */
+    uint32_t kdf_ops;     /* passes, 1 to 16; 0: the default */
+    uint32_t kdf_mem_kib; /* memory, 8,192 to 1,048,576; 0: the default */
 };
 
 /* A fresh random key. Owns: out_key is yours, wipe it. Thread: any. */
@@ -198,8 +207,8 @@ enum kist_sync {
 
 enum {
     KIST_MAINTENANCE = 1,  /* start one thread that compacts, sweeps expired records and writes snapshots */
-    KIST_MAP = 2           /* read values through a memory map (faster); installs a SIGBUS handler for the process, see
-                              docs/decisions/0002-map.md */
+    KIST_NO_MAP = 2        /* read values with pread() instead of through a memory map: slower, and no SIGBUS handler is
+                              installed for the process (docs/decisions/0002-map.md) */
 };
 
 struct kist_options {
@@ -207,7 +216,7 @@ struct kist_options {
     enum kist_open_mode mode;
     enum kist_engine engine;     /* the path ":memory:" means KIST_ENGINE_MEMORY too */
     enum kist_sync sync;
-    unsigned flags;              /* KIST_MAINTENANCE, KIST_MAP */
+    unsigned flags;              /* KIST_MAINTENANCE, KIST_NO_MAP */
     int64_t lock_timeout_ms;     /* how long to wait for other processes; 0: 10,000; negative: for ever */
     int suite;                   /* for a new store: 1 XChaCha20-Poly1305 (0 means 1), 2 AES-256-GCM where the CPU has it */
     struct kist_secret key;      /* none is allowed for KIST_ENGINE_MEMORY only */
@@ -216,7 +225,8 @@ struct kist_options {
 
 /* Open a store, or make one. A leading "~/" is the home directory; missing parents are made (0700, files 0600).
  * Owns:    *out_store is yours; kist_close() it.
- * Fails:   KIST_EKEY wrong key · KIST_ENOSTORE · KIST_EEXIST · KIST_ENEWER a newer format · KIST_ENOTKIST another kind of
+ * Fails:   KIST_EKEY wrong key · KIST_ENOSTORE · KIST_EEXIST (also where a store would be made beside an unfinished restore
+ *          or beside segments that have lost their header) · KIST_ENEWER a newer format · KIST_ENOTKIST another kind of
  *          file · KIST_ECORRUPT (the detail says where; KIST_OPEN_SALVAGE reads the rest) · KIST_EDENIED · KIST_EBUSY ·
  *          KIST_ENOTSUP suite 2 without AES-NI.
  * Durable: a store that was made is on disk on return.
@@ -317,7 +327,8 @@ struct kist_put_options {
 /* Fails: KIST_EEXIST, KIST_ENOKEY, KIST_ECONFLICT as the flags say. */
 KIST_API int kist_put(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value,
                       const struct kist_put_options *options, uint64_t *out_revision) KIST_CHECK;
-/* Deleting what is not there succeeds. *out_existed may be NULL. Of the options, flags and if_revision count. */
+/* Deleting what is not there succeeds. *out_existed may be NULL. Of the options, flags and if_revision count; the others
+ * may hold anything. */
 KIST_API int kist_delete(struct kist_bucket *bucket, struct kist_bytes key, const struct kist_put_options *options,
                          bool *out_existed, uint64_t *out_revision) KIST_CHECK;
 /* Compare and set by value: put value only if the present bytes are expected. Fails: KIST_ENOKEY, KIST_ECONFLICT. */
@@ -419,7 +430,8 @@ struct kist_record {
     struct kist_bytes value;
     enum kist_type type;
     uint64_t revision;
-    int64_t expires_ms;       /* 0: never */
+    int64_t expires_ms;       /* absolute; 0: no expiry */
+    bool never;               /* no expiry because that was asked for (KIST_TTL_NEVER): a bucket's default does not touch it */
 };
 
 /* Walk the live records of a snapshot in key order. range may be NULL: everything.
@@ -434,7 +446,8 @@ KIST_API int kist_txn_cursor_open(struct kist_txn *txn, const struct kist_range 
  * Fails: KIST_EEND past the end (the cursor stays there; the other direction goes back in). */
 KIST_API int kist_cursor_next(struct kist_cursor *cursor, struct kist_record *out_record) KIST_CHECK;
 KIST_API int kist_cursor_prev(struct kist_cursor *cursor, struct kist_record *out_record) KIST_CHECK;
-/* Stand so that kist_cursor_next() gives the first record at or after key (at or before, in reverse). */
+/* Stand so that kist_cursor_next() gives the first record at or after key (at or before, in reverse). The key may lie in
+ * the record that the cursor gave last. */
 KIST_API int kist_cursor_seek(struct kist_cursor *cursor, struct kist_bytes key) KIST_CHECK;
 KIST_API void kist_cursor_close(struct kist_cursor **cursor);
 
@@ -465,7 +478,8 @@ KIST_API void kist_watch_close(struct kist_watch **watch);
 
 /* ---------------------------------------------------------------- streams: backup, export, parcels */
 
-/* Take len bytes / give at most len bytes (*out_n = 0: the end). A negative KIST_E… ends the whole. */
+/* Take len bytes / give at most len bytes (*out_n = 0: the end). A negative KIST_E… ends the whole and is returned; what
+ * else is not 0, and an *out_n above len, does as KIST_EIO. */
 typedef int kist_write_fn(const void *data, size_t len, void *ctx);
 typedef int kist_read_fn(void *data, size_t len, size_t *out_n, void *ctx);
 
@@ -475,20 +489,28 @@ typedef int kist_progress_fn(const char *what, uint64_t done, uint64_t total, vo
 
 /* Write a consistent, sealed copy of the store while others go on: whole (since 0), or what changed after revision since.
  * The stream opens with any secret that opens the store now. out_revision may be NULL: the revision it holds, to pass as
- * since next time. Thread: any. */
+ * since next time. Fails: KIST_EROLLBACK the store is not that far, or was restored since then, so that nothing could be
+ * brought forward by it: make a whole one · KIST_ENOTSUP an engine without files, or since of a salvaged store. Thread: any. */
 KIST_API int kist_backup(struct kist_store *store, uint64_t since, kist_write_fn *write, void *write_ctx,
                          uint64_t *out_revision) KIST_CHECK;
-/* Make a store at path (which must not exist) from a whole backup, or bring the store at path forward by a backup since the
- * revision it has. The stream is verified to its end before anything at path is made or changed.
+/* Make a store at path (where none may be, nor anything else but what an unfinished restore left) from a whole backup, or
+ * bring the one at path forward by a backup since a revision that it has. The stream is verified to its end before anything
+ * at path is made or changed.
+ * A restored store that nobody has written to is a standby: it takes the later backups of the store that it comes from, in
+ * turn, overlapping, or one twice, and may be opened, read and compacted in between. It is not swept (kist_sweep() finds
+ * nothing; reads hide what has expired anyway). The first write of its own ends that.
  * options: key as for kist_open(), mode and engine are ignored. Fails: KIST_EKEY · KIST_ECORRUPT · KIST_EEXIST ·
- * KIST_EROLLBACK the store at path does not have the revision the backup starts from. Durable: on return. */
+ * KIST_EROLLBACK the store at path was written to, is not from the store of the backup, has not got as far as the backup
+ * starts from, or farther than it ends: the detail says which · KIST_EBUSY the store at path is open · KIST_ETOOBIG its passphrases cost
+ * more than the secret allows (see struct kist_secret). Durable: on return. */
 KIST_API int kist_restore(const char *path, const struct kist_options *options, kist_read_fn *read, void *read_ctx) KIST_CHECK;
 
 /* Call each(record) for the live records of a snapshot, in key order; a non-zero answer ends it and is returned. */
 KIST_API int kist_export(struct kist_bucket *bucket, const struct kist_range *range,
                          int (*each)(const struct kist_record *record, void *ctx), void *ctx) KIST_CHECK;
-/* Put records until next() answers KIST_EEND; in commits of at most 1,000 records or 4 MiB. out_count may be NULL: how many
- * are durable, also on failure. */
+/* Put records until next() answers KIST_EEND; in commits of at most 1,000 records or 4 MiB. A record with an expiry keeps
+ * it, one that says never has none, any other gets the bucket's default. out_count may be NULL: how many are durable, also
+ * on failure. */
 KIST_API int kist_import(struct kist_bucket *bucket, int (*next)(struct kist_record *out_record, void *ctx), void *ctx,
                          uint64_t *out_count) KIST_CHECK;
 
@@ -501,15 +523,17 @@ struct kist_parcel_options {
 /* Seal one value into a stream that opens with the secret alone, without a store. Thread: any. */
 KIST_API int kist_parcel_write(const struct kist_value *value, const struct kist_parcel_options *options, kist_write_fn *write,
                                void *write_ctx) KIST_CHECK;
-/* Owns: *out_value is yours. Fails: KIST_EKEY · KIST_ECORRUPT · KIST_ENOTKIST not a parcel. */
+/* Owns: *out_value is yours. Fails: KIST_EKEY · KIST_ECORRUPT · KIST_ENOTKIST not a parcel · KIST_ETOOBIG its passphrase
+ * costs more than the key of the options allows, by default 6 passes and 256 MiB (see struct kist_secret). */
 KIST_API int kist_parcel_read(const struct kist_parcel_options *options, kist_read_fn *read, void *read_ctx,
                               struct kist_value *out_value) KIST_CHECK;
 /* Stash one value: into the bucket under key (bucket may be NULL), into a parcel (write may be NULL), or both, the parcel
- * first. Fails: KIST_EINVAL neither. Durable: in the bucket, on return. */
+ * first. Fails: KIST_EINVAL neither. What the bucket refuses by its arguments, or because it is read-only, is refused before
+ * a byte of the parcel is written. Durable: in the bucket, on return. */
 KIST_API int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value, enum kist_type type,
                         const struct kist_parcel_options *options, kist_write_fn *write, void *write_ctx) KIST_CHECK;
 /* Get it back: from the parcel when read is given and has bytes, else from the bucket when one is given, else fallback when
- * its ptr is not NULL. Owns: *out_value is yours. Fails: KIST_ENOKEY nowhere. */
+ * its ptr is not NULL. Owns: *out_value is yours. Fails: KIST_ENOKEY nowhere · as kist_parcel_read(). */
 KIST_API int kist_unstash(struct kist_bucket *bucket, struct kist_bytes key, const struct kist_parcel_options *options,
                           kist_read_fn *read, void *read_ctx, struct kist_bytes fallback,
                           struct kist_value *out_value) KIST_CHECK;
@@ -562,7 +586,8 @@ KIST_API int kist_verify(struct kist_store *store, const struct kist_verify_opti
 /* Copy live records together and give back the space of dead ones, as far as it goes. progress may be NULL.
  * Fails: KIST_EBUSY another process is compacting. Thread: any; others go on reading and writing. */
 KIST_API int kist_compact(struct kist_store *store, kist_progress_fn *progress, void *progress_ctx) KIST_CHECK;
-/* Sweep expired records (at most limit of them; 0: all) as one commit a thousand. *out_swept may be NULL. Thread: any. */
+/* Sweep expired records (at most limit of them; 0: all) as one commit a thousand. *out_swept may be NULL. A standby is not
+ * swept, see kist_restore(). Thread: any. */
 KIST_API int kist_sweep(struct kist_store *store, uint64_t limit, uint64_t *out_swept) KIST_CHECK;
 
 #define KIST_SLOTS_MAX 8
@@ -573,12 +598,14 @@ struct kist_slot_info {
     char label[KIST_SLOT_LABEL_MAX + 1];
 };
 /* Key slots: each opens the store by itself. Durable: on return. Thread: any.
- * Fails: KIST_EFULL no free slot · KIST_EDENIED the last slot cannot go · KIST_EINVAL no such slot. */
+ * Fails: KIST_EFULL no free slot · KIST_EDENIED the last slot cannot go · KIST_EINVAL no such slot · KIST_ETOOBIG the label,
+ * or what all passphrases cost together (see struct kist_secret) · KIST_EROLLBACK somebody put an older header back. */
 KIST_API int kist_slot_list(struct kist_store *store, struct kist_slot_info out_slots[KIST_SLOTS_MAX], size_t *out_n) KIST_CHECK;
 KIST_API int kist_slot_add(struct kist_store *store, const struct kist_secret *secret, const char *label,
                            int *out_slot) KIST_CHECK;
 KIST_API int kist_slot_remove(struct kist_store *store, int slot) KIST_CHECK;
-/* Replace the secret of the slot that old_secret opens. Instant: nothing else is rewritten. Fails: KIST_EKEY. */
+/* Replace the secret of the first slot that old_secret opens, and empty the other slots that it opens: it opens the store
+ * no more. Instant: nothing else is rewritten. Fails: KIST_EKEY it opens none. */
 KIST_API int kist_slot_change(struct kist_store *store, const struct kist_secret *old_secret,
                               const struct kist_secret *new_secret) KIST_CHECK;
 /* Seal from now on under a fresh data key and rewrite everything older under it. Resumable: after an interruption call it

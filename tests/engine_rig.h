@@ -3,7 +3,7 @@
 #ifndef ENGINE_RIG_H
 #define ENGINE_RIG_H
 
-#include "engine/log.h"
+#include "engine/lineage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -138,6 +138,8 @@ static inline void rig_digest_of(struct engine *e, bool revisions, uint8_t out[3
         assert_true(entry_decode(c.payload, c.payload_len, &x));
         if (dropped && bytes_get64be(c.key) == dropped)
             continue; /* perhaps not purged yet */
+        if (lineage_is(c.key, c.key_len))
+            continue; /* every store's own */
         if (x.flags & ENTRY_DROP)
             dropped = bytes_get64be(c.key);
         buf_add(&b, out, 32);

@@ -639,8 +639,8 @@ static void op_get(struct place *p)
     world_say(p->w, "get %.*s;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr);
     MODEL_CODE(r ? 0 : KIST_ENOKEY, place_get(p, key, &v));
     if (r) {
-        struct kist_record record = {key, model_bytes(v.data, v.len), v.type, v.revision,
-                                     v.expires_ms};
+        struct kist_record record = {
+            key, model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms, false};
         MODEL_CHECK(model_same(r, &record, true),
                     "get: len %zu type %d revision %" PRIu64 ", expected %zu %d %" PRIu64, v.len,
                     v.type, v.revision, r->len, r->type, r->revision);

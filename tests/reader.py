@@ -417,7 +417,7 @@ def read_backup(path, raw):
     need(context == blake2b(32, None, data[:n]), 'the stream is of another header')
     b = Bytes(plain)
     head = backup_record(b)
-    since, revision = head.varint(), head.varint()
+    since, revision, _ = head.varint(), head.varint(), head.take(16)
     need(since <= revision and head.left() == 0, 'the head of a backup')
     seen, last = [0, 0, 0, 0], b''
     while True:
@@ -432,6 +432,7 @@ def read_backup(path, raw):
         key = r.take(r.varint()) if kind != 3 else b''
         need(last < struct.pack('>Q', bucket) + key and (kind == 3 or (kind == 1) == (rev > since)), 'the order of a backup')
         last = struct.pack('>Q', bucket) + key
+        need(last != bytes(8) + b'l', "a store's own record in a backup")
         if kind == 1:
             kind_of, expiry, length = r.number('B'), r.number('Q'), r.varint()
             yield bucket, key, rev, kind_of, expiry, b.take(length)

@@ -1,79 +1,7 @@
 /* test_backup.c: a backup makes the same store again, whole or step by step, and nothing else passes for one. */
-#include "engine_rig.h"
+#include "backup_rig.h"
 
 #include <sys/stat.h>
-
-struct stream {
-    struct buf b;
-    size_t at;
-    size_t fail_at; /* 0: never. Writing and reading fail behind so many bytes */
-};
-
-static int stream_take(const void *p, size_t len, void *ctx)
-{
-    struct stream *s = ctx;
-    if (s->fail_at && s->b.len + len > s->fail_at)
-        return KIST_ENOSPC;
-    buf_add(&s->b, p, len);
-    return buf_status(&s->b);
-}
-
-static int stream_give(void *p, size_t len, size_t *out_n, void *ctx)
-{
-    struct stream *s = ctx;
-    size_t n = bytes_min(bytes_min(len, 1000), s->b.len - s->at);
-    if (s->fail_at && s->at + n > s->fail_at)
-        return KIST_EIO;
-    if (n)
-        memcpy(p, s->b.data + s->at, n);
-    s->at += n;
-    *out_n = n;
-    return 0;
-}
-
-static uint64_t backup(struct engine *e, uint64_t since, struct stream *s)
-{
-    uint64_t revision = 0;
-    buf_init(&s->b, false);
-    s->at = s->fail_at = 0;
-    int r = e->ops->backup(e, since, stream_take, s, &revision);
-    if (r)
-        fail_msg("backup: %d %s", r, rig_detail.text);
-    return revision;
-}
-
-static int restore_with(const char *path, const struct unlock *u, struct stream *s)
-{
-    struct engine_options o = {.lock_timeout_ms = 200, .unlock = u};
-    s->at = 0;
-    return engine_restore(path, &o, stream_give, s, &rig_detail);
-}
-
-static int restore(const char *path, struct stream *s)
-{
-    return restore_with(path, &rig_unlock, s);
-}
-
-static void restore_ok(const char *path, struct stream *s)
-{
-    int r = restore(path, s);
-    if (r)
-        fail_msg("restore: %d %s", r, rig_detail.text);
-}
-
-static void sub(const char *dir, const char *name, char out[160])
-{
-    int n = snprintf(out, 160, "%s/%s", dir, name);
-    assert_true(n > 0 && n < 160);
-}
-
-static void expect_whole(struct engine *e)
-{
-    struct kist_verify_report report;
-    int r = e->ops->verify(e, NULL, &report);
-    if (r)
-        fail_msg("verify: %d %s", r, rig_detail.text);
-}
 
 static void fill(struct engine *e, int from, int to)
 {
@@ -90,22 +18,6 @@ static void fill(struct engine *e, int from, int to)
     }
     (void)rig_put(e, ENGINE_CATALOG, "buckets", "of some kind");
     free(value);
-}
-
-/* Open path and compare with what is expected; the store must verify, also when it was replayed from its segments. */
-static void expect_same(const char *path, const uint8_t digest[32])
-{
-    uint8_t now[32];
-    for (int i = 0; i < 2; i++) {
-        struct engine *e = NULL;
-        int r = rig_try(path, KIST_OPEN_EXISTING, &e);
-        if (r)
-            fail_msg("open: %d %s", r, rig_detail.text);
-        rig_digest(e, now);
-        assert_memory_equal(now, digest, 32);
-        expect_whole(e);
-        rig_close(&e);
-    }
 }
 
 static void a_whole_backup_makes_the_same_store(void **state)
@@ -256,8 +168,9 @@ static void an_increment_fits_only_what_it_starts_from(void **state)
     assert_int_equal(restore(to, &step1), KIST_EBUSY);
     rig_close(&x);
     restore_ok(to, &step1);
-    assert_int_equal(restore(to, &step1), KIST_EROLLBACK); /* twice */
+    restore_ok(to, &step1); /* twice */
     restore_ok(to, &step2);
+    assert_int_equal(restore(to, &step1), KIST_EROLLBACK); /* backward */
     x = rig_open(to);
     rig_expect(x, 1, "a", "1");
     rig_expect(x, 1, "b", "2");
@@ -484,6 +397,343 @@ static void a_restore_that_fails_anywhere_leaves_what_was_there(void **state)
     rig_remove(dir);
 }
 
+/* From the n-th change on nothing reaches the directory any more, as if the process had died there. */
+#define CHANGES                                                                                                     \
+    (1u << OS_WRITE | 1u << OS_SYNC | 1u << OS_SYNC_DIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_MKDIR |          \
+     1u << OS_UNLINK | 1u << OS_TRUNCATE | 1u << OS_RESERVE)
+
+static int die(const struct os_call *call)
+{
+    if (!(CHANGES & (1u << call->kind)))
+        return 0;
+    return countdown-- > 0 ? 0 : -5;
+}
+
+/* False: it got through before it died. */
+static bool restore_dying(const char *path, struct stream *s, int at)
+{
+    countdown = at;
+    os_hook = die;
+    (void)restore(path, s);
+    os_hook = NULL;
+    return countdown < 0;
+}
+
+static bool there(const char *dir, const char *name)
+{
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Segments under a name of the future broke the store that was to be brought forward. */
+static void an_increment_that_dies_anywhere_leaves_the_store_good(void **state)
+{
+    char dir[64], from[160], to[160], last[160];
+    uint8_t before[32], after[32], now[32];
+    struct stream whole, step;
+    struct engine *e = NULL;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "from", from);
+    sub(dir, "to", to);
+    e = rig_open(from);
+    fill(e, 0, 10);
+    rig_digest(e, before);
+    uint64_t r0 = backup(e, 0, &whole);
+    fill(e, 10, 60);
+    (void)rig_del(e, 1, "key 4");
+    (void)backup(e, r0, &step);
+    rig_digest(e, after);
+    rig_close(&e);
+    log_segment_size_override = 64 << 10; /* more than one segment */
+    restore_ok(to, &whole);
+    int tried = 0, undone = 0;
+    for (int n = 0; restore_dying(to, &step, n); n++, tried++) {
+        int r = rig_try(to, KIST_OPEN_EXISTING, &e);
+        if (r)
+            fail_msg("call %d: open: %d %s", n, r, rig_detail.text);
+        rig_digest(e, now);
+        bool done = memcmp(now, after, 32) == 0;
+        if (!done && memcmp(now, before, 32))
+            fail_msg("call %d: half an increment", n);
+        expect_whole(e);
+        assert_int_equal(rig_newest(to, ".log", last), log_of(e)->active->number); /* nothing of it stays */
+        rig_close(&e);
+        undone += !done;
+        if (done) {
+            rig_remove(to);
+            restore_ok(to, &whole);
+        }
+    }
+    assert_true(tried > 50 && undone > 30);
+    expect_same(to, after);
+    log_segment_size_override = 0;
+    buf_done(&whole.b);
+    buf_done(&step.b);
+    rig_remove(dir);
+}
+
+/* Making a store beside the segments of a restore that had died gave one that never opened. */
+static void nothing_is_made_where_a_restore_has_died(void **state)
+{
+    char dir[64], from[160], to[160];
+    uint8_t digest[32];
+    struct stream whole;
+    struct engine *e = NULL;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "from", from);
+    sub(dir, "to", to);
+    e = rig_open(from);
+    fill(e, 0, 40);
+    rig_digest(e, digest);
+    (void)backup(e, 0, &whole);
+    rig_close(&e);
+    log_segment_size_override = 64 << 10;
+    int refused = 0;
+    for (int n = 0; restore_dying(to, &whole, n); n++) {
+        bool made = there(to, "header"), marked = there(to, RECOVER_MARK);
+        if (!made && marked) {
+            assert_int_equal(rig_try(to, KIST_OPEN_EXISTING, &e), KIST_ENOSTORE);
+            assert_int_equal(rig_try(to, KIST_OPEN_CREATE, &e), KIST_EEXIST);
+            assert_non_null(strstr(rig_detail.text, "restore"));
+            assert_int_equal(rig_try(to, KIST_OPEN_NEW, &e), KIST_EEXIST);
+            assert_false(there(to, "header"));
+            refused++;
+        }
+        if (!made)
+            restore_ok(to, &whole);
+        expect_same(to, digest);
+        assert_false(there(to, RECOVER_MARK));
+        rig_remove(to);
+    }
+    assert_true(refused > 20);
+    log_segment_size_override = 0;
+    buf_done(&whole.b);
+    rig_remove(dir);
+}
+
+static void what_a_creation_that_died_left_is_taken_over(void **state)
+{
+    char dir[64], from[160], to[160];
+    uint8_t digest[32];
+    struct stream whole;
+    struct engine *e = NULL;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "from", from);
+    sub(dir, "to", to);
+    e = rig_open(from);
+    fill(e, 0, 10);
+    rig_digest(e, digest);
+    (void)backup(e, 0, &whole);
+    rig_close(&e);
+    int died = 0;
+    for (int n = 0;; n++) {
+        countdown = n;
+        os_hook = die;
+        int r = rig_try(to, KIST_OPEN_CREATE, &e);
+        os_hook = NULL;
+        if (r == 0)
+            break;
+        died++;
+        if (n % 2 == 0 && !there(to, "header")) {
+            restore_ok(to, &whole);
+            expect_same(to, digest);
+        } else {
+            e = rig_open(to);
+            (void)rig_put(e, 1, "k", "v");
+            rig_close(&e);
+        }
+        rig_remove(to);
+    }
+    assert_true(died > 5);
+    rig_close(&e);
+    buf_done(&whole.b);
+    rig_remove(dir);
+}
+
+/* It was, and segment 1 of the old store went. */
+static void a_store_that_lost_its_header_is_not_made_anew(void **state)
+{
+    char dir[64], path[160], header[200], away[160];
+    struct stream whole;
+    struct engine *e = NULL;
+    (void)state;
+    for (int segments = 1; segments <= 2; segments++) {
+        rig_dir(dir);
+        sub(dir, "store", path);
+        sub(dir, "header", away);
+        sub(path, "header", header);
+        e = rig_open(path);
+        (void)rig_put(e, 1, "key", "value");
+        (void)backup(e, 0, &whole);
+        if (segments == 2)
+            assert_int_equal(rekey_rotate(e, false, NULL, NULL), 0); /* nothing is in segment 1 any more */
+        rig_close(&e);
+        assert_int_equal(rename(header, away), 0);
+        assert_int_equal(rig_try(path, KIST_OPEN_CREATE, &e), KIST_EEXIST);
+        assert_non_null(strstr(rig_detail.text, "header"));
+        assert_int_equal(rig_try(path, KIST_OPEN_NEW, &e), KIST_EEXIST);
+        assert_int_equal(rig_try(path, KIST_OPEN_EXISTING, &e), KIST_ENOSTORE);
+        assert_int_equal(restore(path, &whole), KIST_EEXIST);
+        assert_int_equal(rename(away, header), 0);
+        e = rig_open(path);
+        rig_expect(e, 1, "key", "value");
+        expect_whole(e);
+        rig_close(&e);
+        buf_done(&whole.b);
+        rig_remove(dir);
+    }
+}
+
+/* The lock file of a store outlives it: who still has it open would have written into the new one. */
+static void nothing_is_made_under_the_lock_of_a_store_that_is_open(void **state)
+{
+    char dir[64], path[160], command[600];
+    struct stream whole;
+    struct engine *e = NULL, *other = NULL;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "store", path);
+    e = rig_open(path);
+    (void)rig_put(e, 1, "key", "value");
+    (void)backup(e, 0, &whole);
+    (void)snprintf(command, sizeof command, "rm -f '%s'/header '%s'/*.log '%s'/*.idx", path, path, path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(rig_try(path, KIST_OPEN_CREATE, &other), KIST_EBUSY);
+    assert_int_equal(restore(path, &whole), KIST_EBUSY);
+    rig_close(&e);
+    assert_int_equal(system(command), 0);
+    restore_ok(path, &whole);
+    e = rig_open(path);
+    rig_expect(e, 1, "key", "value");
+    rig_close(&e);
+    buf_done(&whole.b);
+    rig_remove(dir);
+}
+
+/* -- what is on disk when -- */
+
+static struct {
+    bool data, names; /* not synced: bytes, names in the directory */
+    int segments;     /* that got their name */
+    uint64_t dirs[8]; /* inodes of the directories synced so far */
+    int dirs_len;
+} disk;
+
+static int watch_disk(const struct os_call *call)
+{
+    size_t n = call->to ? strlen(call->to) : 0;
+    bool log = n == 16 && strcmp(call->to + 12, ".log") == 0;
+    struct stat st;
+    if (call->kind == OS_WRITE)
+        disk.data = true;
+    if (call->kind == OS_SYNC)
+        disk.data = false;
+    if (call->kind == OS_SYNC_DIR) {
+        disk.names = false;
+        assert_int_equal(fstat(call->fd, &st), 0);
+        if (disk.dirs_len < 8)
+            disk.dirs[disk.dirs_len++] = st.st_ino;
+    }
+    if (call->kind != OS_RENAME)
+        return 0;
+    assert_false(disk.data);
+    if (log && strcmp(call->name, "next.tmp") == 0)
+        assert_false(disk.names); /* the MANIFEST names others */
+    disk.names = true;
+    disk.segments += log;
+    return 0;
+}
+
+static void a_segment_is_on_disk_before_it_has_its_name(void **state)
+{
+    char dir[64], from[160], to[160];
+    struct stream whole, step;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "from", from);
+    sub(dir, "to", to);
+    struct engine *e = rig_open(from);
+    (void)rig_put(e, 1, "a", "1");
+    uint64_t r0 = backup(e, 0, &whole);
+    fill(e, 0, 200);
+    (void)backup(e, r0, &step);
+    rig_close(&e);
+    log_segment_size_override = 64 << 10;
+    restore_ok(to, &whole);
+    memset(&disk, 0, sizeof disk);
+    os_hook = watch_disk;
+    int r = restore(to, &step);
+    os_hook = NULL;
+    assert_int_equal(r, 0);
+    assert_true(disk.segments > 2);
+    assert_false(disk.names);
+    log_segment_size_override = 0;
+    buf_done(&whole.b);
+    buf_done(&step.b);
+    rig_remove(dir);
+}
+
+static int fail_sync(const struct os_call *call)
+{
+    return call->kind == OS_SYNC ? -5 : 0;
+}
+
+/* Without syncing, a power cut could have taken revisions back that a backup has, and given them to other commits. */
+static void what_a_backup_holds_is_durable_in_its_store(void **state)
+{
+    char dir[64];
+    struct stream s = {.fail_at = 0};
+    (void)state;
+    rig_dir(dir);
+    struct engine *e = rig_open(dir); /* KIST_SYNC_NONE */
+    (void)rig_put(e, 1, "a", "1");
+    memset(&disk, 0, sizeof disk);
+    disk.data = true;
+    os_hook = watch_disk;
+    (void)backup(e, 0, &s);
+    os_hook = NULL;
+    assert_false(disk.data);
+    (void)rig_put(e, 1, "a", "2");
+    s.b.len = 0;
+    os_hook = fail_sync;
+    assert_int_equal(e->ops->backup(e, 0, stream_take, &s, NULL), KIST_EIO);
+    os_hook = NULL;
+    assert_int_equal(s.b.len, 0);
+    rig_close(&e);
+    buf_done(&s.b);
+    rig_remove(dir);
+}
+
+/* The directories that were made for it were not synced: a power cut could take the store with them. */
+static void a_new_store_is_durable_in_each_directory_above_it(void **state)
+{
+    char dir[64], path[160];
+    struct stat st;
+    (void)state;
+    rig_dir(dir);
+    sub(dir, "one/two/store", path);
+    memset(&disk, 0, sizeof disk);
+    os_hook = watch_disk;
+    struct engine *e = rig_open(path);
+    os_hook = NULL;
+    rig_close(&e);
+    static const char *const above[] = {"one/two", "one", "."};
+    for (int i = 0; i < 3; i++) {
+        bool synced = false;
+        sub(dir, above[i], path);
+        assert_int_equal(stat(path, &st), 0);
+        for (int j = 0; j < disk.dirs_len; j++)
+            synced = synced || disk.dirs[j] == st.st_ino;
+        if (!synced)
+            fail_msg("%s was not synced", above[i]);
+    }
+    rig_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +746,14 @@ int main(void)
         cmocka_unit_test(nothing_is_made_of_a_damaged_backup),
         cmocka_unit_test(a_backup_that_cannot_be_written_says_so),
         cmocka_unit_test(a_restore_that_fails_anywhere_leaves_what_was_there),
+        cmocka_unit_test(an_increment_that_dies_anywhere_leaves_the_store_good),
+        cmocka_unit_test(nothing_is_made_where_a_restore_has_died),
+        cmocka_unit_test(what_a_creation_that_died_left_is_taken_over),
+        cmocka_unit_test(a_store_that_lost_its_header_is_not_made_anew),
+        cmocka_unit_test(nothing_is_made_under_the_lock_of_a_store_that_is_open),
+        cmocka_unit_test(what_a_backup_holds_is_durable_in_its_store),
+        cmocka_unit_test(a_segment_is_on_disk_before_it_has_its_name),
+        cmocka_unit_test(a_new_store_is_durable_in_each_directory_above_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Compaction and the rolling of segments, where they meet. Each test but the first two is a bug that was. */
-#include "engine/log.h"
+#include "engine_rig.h"
 #include "store_model.c"
 
 #include <stdlib.h>
@@ -270,6 +270,211 @@ static void a_name_that_a_dead_writer_gave_is_synced_by_the_next_opener(void **s
     kist_close(&s);
 }
 
+/* -- cancelling -- */
+
+static bool slow; /* a read takes longer than a slice of compaction */
+static int answer, asked;
+
+static int read_slowly(const struct os_call *call)
+{
+    if (slow && call->kind == OS_READ)
+        os_sleep_us(25000);
+    return 0;
+}
+
+static int cancel(const char *what, uint64_t done, uint64_t total, void *ctx)
+{
+    (void)what, (void)ctx;
+    assert_true(done < total);
+    slow = false;
+    asked++;
+    return answer;
+}
+
+static void expect_thirds(struct kist_bucket *b, int to)
+{
+    char key[32];
+    uint64_t n = 0;
+    for (int i = 0; i < to; i++) {
+        bool there = false;
+        snprintf(key, sizeof key, "key/%d", i);
+        assert_int_equal(kist_exists(b, model_text(key), &there), 0);
+        assert_int_equal(there, i % 3 != 0);
+    }
+    assert_int_equal(kist_count(b, KIST_STR("key/"), &n), 0);
+    assert_int_equal(n, to - (to + 2) / 3);
+}
+
+/* The callback's 1 was taken for "all is copied", and the half that was not was thrown away. */
+static void a_cancelled_compaction_loses_nothing(void **state)
+{
+    static const int answers[] = {1, -1, KIST_EBUSY, KIST_ECORRUPT};
+    (void)state;
+    struct kist_store *s = model_open(path);
+    struct kist_bucket *b = model_default(s);
+    put_some(b, 0, 900);
+    for (int i = 0; i < 900; i += 3)
+        delete_some(b, i, i + 1);
+    os_hook = read_slowly;
+    for (int i = 0; i < 8; i++) {
+        answer = answers[i / 2];
+        slow = true;
+        asked = 0;
+        int r = i % 2 ? kist_rotate(s, false, cancel, NULL) : kist_compact(s, cancel, NULL);
+        assert_int_equal(r, answer);
+        assert_int_equal(asked, 1);
+        model_verify(s);
+        expect_thirds(b, 900);
+        kist_bucket_close(&b);
+        kist_close(&s);
+        s = model_open(path);
+        b = model_default(s);
+        model_verify(s);
+        expect_thirds(b, 900);
+    }
+    assert_int_equal(kist_rotate(s, true, NULL, NULL), 0);
+    expect_thirds(b, 900);
+    model_verify(s);
+    kist_bucket_close(&b);
+    kist_close(&s);
+}
+
+/* -- how far it goes -- */
+
+static struct engine *busy;
+static int busy_n;
+
+static void rig_fill(struct engine *e, int from, int to)
+{
+    char key[32];
+    for (int i = from; i < to; i++) {
+        snprintf(key, sizeof key, "key %d", i);
+        (void)rig_put(e, 1, key, "a value of some length, to fill the segments a little faster than one by one");
+    }
+}
+
+/* Others write more than each step of the compaction gives back. */
+static int write_at_each_unlink(const struct os_call *call)
+{
+    if (call->kind != OS_UNLINK || !call->name || !segment_number(call->name, ".log"))
+        return 0;
+    os_hook = NULL;
+    rig_fill(busy, 10000 + busy_n, 10000 + busy_n + 200);
+    busy_n += 200;
+    os_hook = write_at_each_unlink;
+    return 0;
+}
+
+/* It took what others had written meanwhile for a sign that there was nothing more to gain. */
+static void compaction_under_load_goes_as_far_as_it_can(void **state)
+{
+    char key[32];
+    (void)state;
+    busy = rig_open(path);
+    busy_n = 0;
+    rig_fill(busy, 0, 1500);
+    for (int i = 0; i < 1500; i += 3) {
+        snprintf(key, sizeof key, "key %d", i);
+        (void)rig_del(busy, 1, key);
+    }
+    uint64_t newest = log_of(busy)->active->number;
+    os_hook = write_at_each_unlink;
+    assert_int_equal(busy->ops->compact(busy, NULL, NULL), 0);
+    os_hook = NULL;
+    assert_true(busy_n >= 2000);
+    for (uint64_t n = 1; n <= newest; n++) { /* each had something dead in it */
+        struct segment *segment = table_find(log_of(busy), n);
+        assert_true(!segment || segment->gone);
+    }
+    rig_close(&busy);
+}
+
+/* It stopped at the first step that made nothing smaller, and said that it was through. */
+static void a_second_rotation_leaves_nothing_under_the_old_key(void **state)
+{
+    (void)state;
+    struct kist_store *s = model_open(path);
+    struct kist_bucket *b = model_default(s);
+    put_some(b, 0, 2000);
+    for (int i = 0; i < 3; i++) {
+        struct kist_verify_report report = {0};
+        struct kist_stat stat = {.size = sizeof stat};
+        assert_int_equal(kist_rotate(s, false, NULL, NULL), 0);
+        assert_int_equal(kist_verify(s, NULL, &report), 0);
+        assert_int_equal(report.old_key_frames, 0);
+        assert_int_equal(kist_stat(s, &stat), 0);
+        assert_int_equal(stat.key_generations, 1);
+    }
+    expect_range(b, 0, 2000);
+    kist_bucket_close(&b);
+    kist_close(&s);
+}
+
+/* -- without waiting for the disk: KIST_SYNC_NONE, which is how the rig opens -- */
+
+static struct engine *lazy;
+static bool unsynced;
+static int unlinked, keys_changed;
+
+/* May what is removed now still be needed after a power cut? */
+static int look_before_removing(const struct os_call *call)
+{
+    struct log *log = log_of(lazy);
+    bool is_log = call->name && segment_number(call->name, ".log");
+    if (call->kind == OS_WRITE && call->fd == log->active->fd)
+        unsynced = true;
+    if (call->kind == OS_SYNC && call->fd == log->active->fd)
+        unsynced = false;
+    if (call->kind == OS_UNLINK && is_log) {
+        unlinked++;
+        assert_false(unsynced);
+    }
+    if (call->kind == OS_RENAME && call->name && strcmp(call->name, "header.tmp") == 0) {
+        keys_changed++;
+        assert_false(unsynced);
+    }
+    return 0;
+}
+
+static void rig_fill_thirds(struct engine *e)
+{
+    char key[32];
+    rig_fill(e, 0, 600);
+    for (int i = 0; i < 600; i += 3) {
+        snprintf(key, sizeof key, "key %d", i);
+        (void)rig_del(e, 1, key);
+    }
+}
+
+static void inputs_stay_until_the_disk_has_the_switch(void **state)
+{
+    (void)state;
+    lazy = rig_open(path);
+    rig_fill_thirds(lazy);
+    unsynced = true;
+    unlinked = 0;
+    os_hook = look_before_removing;
+    assert_int_equal(lazy->ops->compact(lazy, NULL, NULL), 0);
+    os_hook = NULL;
+    assert_true(unlinked > 3);
+    rig_close(&lazy);
+}
+
+static void a_data_key_stays_until_the_disk_has_the_log(void **state)
+{
+    (void)state;
+    lazy = rig_open(path);
+    rig_fill_thirds(lazy);
+    assert_int_equal(lazy->ops->rotate(lazy, false, NULL, NULL), 0);
+    unsynced = true;
+    keys_changed = 0;
+    os_hook = look_before_removing;
+    assert_int_equal(lazy->ops->rotate(lazy, true, NULL, NULL), 0);
+    os_hook = NULL;
+    assert_int_equal(keys_changed, 1);
+    rig_close(&lazy);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, drop_dir)
@@ -282,6 +487,11 @@ int main(void)
         TEST(a_segment_that_a_dead_writer_ended_is_synced),
         TEST(a_name_that_a_dead_writer_gave_is_synced),
         TEST(a_name_that_a_dead_writer_gave_is_synced_by_the_next_opener),
+        TEST(a_cancelled_compaction_loses_nothing),
+        TEST(compaction_under_load_goes_as_far_as_it_can),
+        TEST(a_second_rotation_leaves_nothing_under_the_old_key),
+        TEST(inputs_stay_until_the_disk_has_the_switch),
+        TEST(a_data_key_stays_until_the_disk_has_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

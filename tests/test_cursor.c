@@ -178,6 +178,20 @@ static void seek_takes_a_key_that_the_cursor_lent(void **state)
     kist_cursor_close(&c);
 }
 
+static void seek_takes_a_key_out_of_a_value_that_the_cursor_lent(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_record record;
+    fill(f, fruit);
+    put(f->bucket, "aim", "see cherry");
+    struct kist_cursor *c = open_range(f, NULL);
+    assert_int_equal(kist_cursor_next(c, &record), 0);
+    struct kist_bytes named = {(const char *)record.value.ptr + 4, record.value.len - 4};
+    assert_int_equal(kist_cursor_seek(c, named), 0);
+    expect_step(c, true, "cherry");
+    kist_cursor_close(&c);
+}
+
 static void keys_of_the_greatest_length_can_be_walked(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +301,7 @@ int main(void)
         TEST(a_range_is_what_lies_in_all_its_bounds), TEST(a_prefix_of_0xff_has_no_end),
         TEST(turning_round_gives_the_neighbour), TEST(seek_stands_before_the_key),
         TEST(seek_takes_a_key_that_the_cursor_lent),
+        TEST(seek_takes_a_key_out_of_a_value_that_the_cursor_lent),
         TEST(keys_of_the_greatest_length_can_be_walked), TEST(keys_only_leaves_the_values_sealed),
         TEST(it_keeps_its_snapshot_and_skips_the_expired),
         TEST(a_transaction_walks_over_its_own_writes),

@@ -79,6 +79,7 @@ static void assert_same(const struct keyring *a, const struct keyring *b)
     keyring_derive(a, "samesame", 7, da, 32);
     keyring_derive(b, "samesame", 7, db, 32);
     assert_memory_equal(da, db, 32);
+    assert_memory_equal(keyring_check_key(a), keyring_check_key(b), KEYRING_CHECK_KEY);
     assert_int_equal(keyring_slot_count(a), keyring_slot_count(b));
 }
 
@@ -213,11 +214,11 @@ static void each_of_several_slots_opens_and_a_wrong_passphrase_does_not(void **s
     assert_int_equal(decode(&b, &raw, kr), 0);
     assert_int_equal(decode(&b, &wrong, kr), KIST_EKEY);
     assert_int_equal(decode(&b, &other, kr), KIST_EKEY);
-    assert_int_equal(keyring_slot_find(kr, &raw, &slot), 0);
+    assert_int_equal(keyring_slot_find(kr, &raw, 0, &slot), 0);
     assert_int_equal(slot, 1);
-    assert_int_equal(keyring_slot_find(kr, &phrase, &slot), 0);
+    assert_int_equal(keyring_slot_find(kr, &phrase, 0, &slot), 0);
     assert_int_equal(slot, 0);
-    assert_int_equal(keyring_slot_find(kr, &wrong, &slot), KIST_EKEY);
+    assert_int_equal(keyring_slot_find(kr, &wrong, 0, &slot), KIST_EKEY);
     assert_int_equal(keyring_slot_describe(kr, 1, &info), 0);
     assert_string_equal(info.label, "key file");
     buf_done(&b);
@@ -241,7 +242,7 @@ static void a_replaced_slot_keeps_its_label_and_forgets_its_passphrase(void **st
     assert_int_equal(keyring_slot_replace(kr, 5, &other), KIST_ENOKEY);
     assert_int_equal(keyring_slot_replace(kr, slot, &(struct unlock){.kind = UNLOCK_RAW}),
                      KIST_EINVAL);
-    assert_int_equal(keyring_slot_find(kr, &other, &slot), 0); /* the failure changed nothing */
+    assert_int_equal(keyring_slot_find(kr, &other, 0, &slot), 0); /* the failure changed nothing */
     keyring_free(&kr);
 }
 
@@ -357,8 +358,8 @@ static void an_old_header_is_refused_also_when_only_a_slot_had_changed(void **st
     assert_int_equal(keyring_slot_replace(kr, 0, &other), 0);
     assert_int_equal(keyring_reload(kr, old.data, old.len), KIST_EROLLBACK);
     int slot = -1;
-    assert_int_equal(keyring_slot_find(kr, &other, &slot), 0);
-    assert_int_equal(keyring_slot_find(kr, &raw, &slot), KIST_EKEY);
+    assert_int_equal(keyring_slot_find(kr, &other, 0, &slot), 0);
+    assert_int_equal(keyring_slot_find(kr, &raw, 0, &slot), KIST_EKEY);
     buf_done(&old);
     keyring_free(&kr);
 }
@@ -494,6 +495,97 @@ static void kdf_costs_of_an_enemy_are_refused_whoever_asks(void **state)
     keyring_free(&kr);
 }
 
+static void all_slots_together_have_a_limit(void **state)
+{
+    const struct unlock dear = {UNLOCK_PASSPHRASE, "dear", 4, .ops = UNLOCK_OPS_MAX,
+                                .mem = UNLOCK_MEM_MAX};
+    struct keyring *kr = make(&raw), *none = NULL;
+    struct error_detail d = {.text = ""};
+    int slot = -1;
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(keyring_slot_add(kr, &phrase, NULL, 0, &slot), 0);
+    struct buf b = encode(kr);
+    bytes_put64(b.data + 48 + SLOT_SIZE + 16, UNLOCK_OPS_MAX);
+    bytes_put64(b.data + 48 + SLOT_SIZE + 24, UNLOCK_MEM_MAX - UNLOCK_MEM_MIN);
+    fix_checksum(&b);
+    assert_int_equal(keyring_decode(b.data, b.len, &raw, &none, &d), KIST_ECORRUPT);
+    assert_non_null(strstr(d.text, "authenticate")); /* as much as there may be: goes on */
+    bytes_put64(b.data + 48 + SLOT_SIZE + 24, UNLOCK_MEM_MAX);
+    fix_checksum(&b);
+    assert_int_equal(keyring_decode(b.data, b.len, &raw, &none, &d), KIST_ECORRUPT);
+    assert_non_null(strstr(d.text, "together"));
+    assert_non_null(strstr(d.text, "only 16384 are accepted"));
+    assert_non_null(strstr(d.text, "copy of the header"));
+    buf_done(&b);
+    /* Nobody can make such a header with us, and hears so without waiting for the costs. */
+    assert_int_equal(keyring_slot_add(kr, &dear, NULL, 0, &slot), KIST_ETOOBIG);
+    assert_int_equal(keyring_slot_replace(kr, 0, &dear), KIST_ETOOBIG);
+    assert_int_equal(keyring_slot_count(kr), 3);
+    assert_int_equal(keyring_slot_find(kr, &raw, 0, &slot), 0);
+    keyring_free(&kr);
+}
+
+static void a_slot_that_costs_more_than_the_reader_allows_is_passed_over(void **state)
+{
+    struct unlock twice = phrase, once = phrase;
+    struct keyring *kr = NULL;
+    struct error_detail d = {.text = ""};
+    int slot = -1;
+    (void)state;
+    twice.ptr = "two passes";
+    twice.len = 10;
+    twice.ops = 2;
+    kr = make(&twice);
+    assert_int_equal(keyring_slot_add(kr, &phrase, NULL, 0, &slot), 0);
+    struct buf b = encode(kr);
+    once.max_ops = twice.max_ops = 1;
+    assert_int_equal(decode(&b, &once, kr), 0);
+    struct keyring *none = NULL;
+    assert_int_equal(keyring_decode(b.data, b.len, &twice, &none, &d), KIST_ETOOBIG);
+    assert_non_null(strstr(d.text, "2 passes"));
+    assert_non_null(strstr(d.text, "limit of 1 "));
+    assert_non_null(strstr(d.text, "kdf_ops"));
+    assert_null(none);
+    twice.max_ops = 2;
+    assert_int_equal(decode(&b, &twice, kr), 0);
+    twice.max_mem = UNLOCK_MEM_MIN - 1;
+    assert_int_equal(decode(&b, &twice, kr), KIST_ETOOBIG);
+    buf_done(&b);
+    keyring_free(&kr);
+}
+
+static void only_a_failure_to_open_leaves_a_sentence(void **state)
+{
+    struct keyring *kr = make(&raw), *again = NULL;
+    struct error_detail d = {.text = ""};
+    int slot = -1;
+    (void)state;
+    assert_int_equal(keyring_slot_add(kr, &other, NULL, 0, &slot), 0);
+    struct buf b = encode(kr);
+    assert_int_equal(keyring_decode(b.data, b.len, &other, &again, &d), 0);
+    assert_string_equal(d.text, "");
+    buf_done(&b);
+    keyring_free(&again);
+    keyring_free(&kr);
+}
+
+static void slots_are_found_from_a_number_on(void **state)
+{
+    struct keyring *kr = make(&raw);
+    int slot = -1;
+    (void)state;
+    assert_int_equal(keyring_slot_add(kr, &other, NULL, 0, &slot), 0);
+    assert_int_equal(keyring_slot_add(kr, &raw, NULL, 0, &slot), 0);
+    assert_int_equal(keyring_slot_find(kr, &raw, 0, &slot), 0);
+    assert_int_equal(slot, 0);
+    assert_int_equal(keyring_slot_find(kr, &raw, 1, &slot), 0);
+    assert_int_equal(slot, 2);
+    assert_int_equal(keyring_slot_find(kr, &raw, 3, &slot), KIST_EKEY);
+    assert_int_equal(keyring_slot_find(kr, &raw, KEYRING_SLOTS, &slot), KIST_EKEY);
+    keyring_free(&kr);
+}
+
 static void what_opens_nothing_is_refused_by_decode_too(void **state)
 {
     struct keyring *kr = make(&raw);
@@ -539,6 +631,8 @@ static void a_header_is_made_as_the_format_page_says(void **state)
     assert_int_equal(bytes_get32(list + 44), 2);
     assert_memory_equal(list + 12, keyring_data_key(kr, 1), 32);
     assert_memory_equal(list + 56, keyring_data_key(kr, 2), 32);
+    crypto_kdf_derive_from_key(k, 16, 1, "kistchck", root);
+    assert_memory_equal(keyring_check_key(kr), k, 16);
     crypto_kdf_derive_from_key(k, 32, 9, "anything", root);
     keyring_derive(kr, "anything", 9, derived, 32);
     assert_memory_equal(derived, k, 32);
@@ -616,6 +710,10 @@ int main(void)
         cmocka_unit_test(every_truncation_is_damage_and_so_is_every_appended_byte),
         cmocka_unit_test(a_newer_format_is_told_before_anything_else),
         cmocka_unit_test(kdf_costs_of_an_enemy_are_refused_whoever_asks),
+        cmocka_unit_test(all_slots_together_have_a_limit),
+        cmocka_unit_test(a_slot_that_costs_more_than_the_reader_allows_is_passed_over),
+        cmocka_unit_test(only_a_failure_to_open_leaves_a_sentence),
+        cmocka_unit_test(slots_are_found_from_a_number_on),
         cmocka_unit_test(what_opens_nothing_is_refused_by_decode_too),
         cmocka_unit_test(a_header_is_made_as_the_format_page_says),
         cmocka_unit_test_teardown(every_failed_allocation_and_random_number_is_an_error, no_hook),

@@ -56,6 +56,8 @@ static void each_operation_is_read(void **state)
     assert_true(op.by_i == INT64_MIN && !op.by_float);
     assert_int_equal(parse("{\"incr\":\"n\",\"by\":0.5}"), 0);
     assert_true(op.by_float && op.by_f == 0.5);
+    assert_int_equal(parse("{\"incr\":\"n\",\"by\":-0}"), 0);
+    assert_true(!op.by_float && op.by_i == 0);
     assert_int_equal(parse("{\"append\":\"l\",\"value\":\"x\\n\"}"), 0);
     assert_bytes(op.value, "x\n");
     assert_int_equal(op.options.type, KIST_RAW);
@@ -109,6 +111,9 @@ static void mistakes_are_refused_with_a_reason(void **state)
         if (parse(bad[i]) != KIST_EINVAL || !detail.text[0])
             fail_msg("%d (%s) for %s", parse(bad[i]), detail.text, bad[i]);
     }
+    detail.text[0] = '\0';
+    assert_int_equal(parse("{\"incr\":\"k\",\"by\":9223372036854775808}"), KIST_ERANGE);
+    assert_non_null(strstr(detail.text, "64 bits"));
     assert_int_equal(parse("{"), KIST_EJSON);
     assert_int_equal(parse("{\"set\":\"\\ud800\",\"value\":1}"), KIST_EJSON);
     assert_int_equal(parse(""), KIST_EJSON);
@@ -158,6 +163,23 @@ static void every_record_survives_export_and_import(void **state)
     }
 }
 
+static void a_never_that_was_asked_for_survives_export(void **state)
+{
+    (void)state;
+    struct buf line;
+    struct kist_record record = {.key = KIST_STR("k"), .value = KIST_STR("v"), .never = true};
+    buf_init(&line, true);
+    op_add_record(&line, &record);
+    assert_int_equal(op_parse((struct kist_bytes){line.data, line.len}, &room, &op, &detail), 0);
+    assert_int_equal(op.options.ttl_ms, KIST_TTL_NEVER);
+    record.never = false;
+    buf_reset(&line);
+    op_add_record(&line, &record);
+    assert_int_equal(op_parse((struct kist_bytes){line.data, line.len}, &room, &op, &detail), 0);
+    assert_int_equal(op.options.ttl_ms, KIST_TTL_KEEP);
+    buf_done(&line);
+}
+
 static void base64_is_that_of_rfc_4648(void **state)
 {
     (void)state;
@@ -197,6 +219,7 @@ int main(void)
         cmocka_unit_test(each_operation_is_read),
         cmocka_unit_test(mistakes_are_refused_with_a_reason),
         cmocka_unit_test(every_record_survives_export_and_import),
+        cmocka_unit_test(a_never_that_was_asked_for_survives_export),
         cmocka_unit_test(base64_is_that_of_rfc_4648),
     };
     buf_init(&room, true);

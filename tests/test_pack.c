@@ -62,22 +62,62 @@ static void a_bomb_is_refused_before_it_gets_room(void **state)
     buf_done(&out);
 }
 
+/* "hello" as one frame; returns its length. */
+static size_t frame_of_hello(char out[100], int sized, int checked)
+{
+    ZSTD_CCtx *c = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, sized);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, checked);
+    size_t n = ZSTD_compress2(c, out, 100, "hello", 5);
+    assert_false(ZSTD_isError(n));
+    ZSTD_freeCCtx(c);
+    return n;
+}
+
 static void frames_that_say_no_size_or_hang_together_are_refused(void **state)
 {
     (void)state;
     char twice[200], unknown[200];
     struct buf out;
     buf_init(&out, true);
-    size_t n = ZSTD_compress(twice, sizeof twice, "hello", 5, 3);
+    size_t n = frame_of_hello(twice, 1, 1);
     memcpy(twice + n, twice, n);
+    assert_int_equal(pack_decompress((struct kist_bytes){twice, n}, 100, &out), 0);
+    buf_reset(&out);
     assert_int_equal(pack_decompress((struct kist_bytes){twice, 2 * n}, 100, &out), KIST_ECORRUPT);
-    ZSTD_CCtx *c = ZSTD_createCCtx();
-    ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, 0);
-    n = ZSTD_compress2(c, unknown, sizeof unknown, "hello", 5);
-    ZSTD_freeCCtx(c);
+    n = frame_of_hello(unknown, 0, 1);
     assert_int_equal(pack_decompress((struct kist_bytes){unknown, n}, 100, &out), KIST_ECORRUPT);
     assert_int_equal(pack_decompress((struct kist_bytes){"", 0}, 100, &out), KIST_ECORRUPT);
     assert_int_equal(pack_decompress((struct kist_bytes){"hello", 5}, 100, &out), KIST_ECORRUPT);
+    assert_int_equal(out.len, 0);
+    buf_done(&out);
+}
+
+static void a_frame_without_a_checksum_is_refused(void **state)
+{
+    char frame[100];
+    struct buf out;
+    (void)state;
+    buf_init(&out, true);
+    size_t n = frame_of_hello(frame, 1, 0);
+    assert_int_equal(pack_decompress((struct kist_bytes){frame, n}, 100, &out), KIST_ECORRUPT);
+    assert_int_equal(out.len, 0);
+    buf_done(&out);
+}
+
+/* "hello" as zstd 0.7 wrote it, in one raw block. Debian's library still reads it. */
+static void a_frame_of_an_old_format_is_refused(void **state)
+{
+    uint8_t frame[] = {0x27, 0xb5, 0x2f, 0xfd, 0x20, 5,    0x40, 0, 5,
+                       'h',  'e',  'l',  'l',  'o',  0xc0, 0,    0};
+    struct buf out;
+    (void)state;
+    buf_init(&out, true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pack_decompress((struct kist_bytes){frame, sizeof frame}, 100, &out),
+                         KIST_ECORRUPT);
+        frame[4] |= 4; /* and when it says that it has a checksum */
+    }
     assert_int_equal(out.len, 0);
     buf_done(&out);
 }
@@ -152,6 +192,8 @@ int main(void)
         cmocka_unit_test(values_of_all_sizes_come_back),
         cmocka_unit_test(a_bomb_is_refused_before_it_gets_room),
         cmocka_unit_test(frames_that_say_no_size_or_hang_together_are_refused),
+        cmocka_unit_test(a_frame_without_a_checksum_is_refused),
+        cmocka_unit_test(a_frame_of_an_old_format_is_refused),
         cmocka_unit_test(every_damaged_byte_is_an_error_or_the_same_value),
         cmocka_unit_test(a_level_out_of_range_is_invalid),
         cmocka_unit_test(every_allocation_may_fail),

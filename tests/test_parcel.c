@@ -1,16 +1,11 @@
 /* Parcels: one value, sealed, without a store; whatever happens to the bytes, never another value.
  */
-#include "base/os.h"
+#include "fixture.h"
+
 #include "base/buf.h"
-#include "kist.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static uint8_t key[32] = "0123456789abcdef0123456789abcdef";
 static uint8_t other_key[32] = "another key, another key, anothe";
@@ -201,6 +196,151 @@ static void what_the_callbacks_answer_is_passed_on(void **state)
     buf_done(&p.bytes);
 }
 
+/* Each call in turn answers 1: never success, and the store has nothing of it. */
+static void a_positive_answer_of_a_callback_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_value v = value_of("value", 5, KIST_RAW), back = {.len = 77};
+    struct kist_parcel_options o = with(key, 0);
+    struct pipe p;
+    size_t after = 0;
+    for (int r = KIST_EIO; r != 0; after += 8) {
+        p = (struct pipe){.fail = 1, .fail_after = after};
+        r = kist_parcel_write(&v, &o, pipe_write, &p);
+        assert_true(r == KIST_EIO || (r == 0 && after > 100));
+        buf_done(&p.bytes);
+    }
+    p = (struct pipe){.fail = 1};
+    assert_int_equal(
+        kist_stash(f->bucket, KIST_STR("k"), KIST_STR("value"), KIST_RAW, &o, pipe_write, &p),
+        KIST_EIO);
+    expect_none(f->bucket, "k");
+    seal(&p, &v, 0);
+    p.fail = 1;
+    for (p.fail_after = 0; p.fail_after <= p.bytes.len; p.fail_after += 16) {
+        assert_int_equal(open_with(&p, key, &back), KIST_EIO);
+        p.at = 0;
+        assert_int_equal(
+            kist_unstash(NULL, KIST_STR("k"), &o, pipe_read, &p, KIST_STR("else"), &back),
+            KIST_EIO);
+        p.slice = 16;
+    }
+    assert_int_equal(back.len, 77);
+    buf_done(&p.bytes);
+}
+
+/* At the end of its bytes it says that it gave one more than there was room for. */
+static int pipe_boast(void *data, size_t len, size_t *out_n, void *ctx)
+{
+    struct pipe *p = ctx;
+    int r = pipe_read(data, len, out_n, ctx);
+    if (p->at >= p->fail_after)
+        *out_n = len + 1;
+    return r;
+}
+
+static void a_callback_that_gave_more_than_there_is_room_for_is_an_error(void **state)
+{
+    struct kist_value v = value_of("value", 5, KIST_RAW), back = {.len = 77};
+    struct kist_parcel_options o = with(key, 0);
+    struct pipe p;
+    (void)state;
+    seal(&p, &v, 0);
+    p.slice = 16;
+    for (p.fail_after = 0; p.fail_after <= p.bytes.len; p.fail_after += 16) {
+        p.at = 0;
+        assert_int_equal(kist_parcel_read(&o, pipe_boast, &p, &back), KIST_EIO);
+        p.at = 0;
+        assert_int_equal(
+            kist_unstash(NULL, KIST_STR("k"), &o, pipe_boast, &p, KIST_STR("else"), &back),
+            KIST_EIO);
+    }
+    assert_int_equal(back.len, 77);
+    buf_done(&p.bytes);
+}
+
+static int read_nothing(void *data, size_t len, size_t *out_n, void *ctx)
+{
+    (void)data, (void)len, (void)out_n, (void)ctx;
+    return 0;
+}
+
+static void a_callback_that_says_nothing_has_given_nothing(void **state)
+{
+    struct kist_parcel_options o = with(key, 0);
+    struct kist_value back = {.len = 77};
+    (void)state;
+    assert_int_equal(kist_parcel_read(&o, read_nothing, NULL, &back), KIST_ECORRUPT);
+    assert_int_equal(back.len, 77);
+}
+
+/* A parcel of costs ops and mem_kib, read with a secret that says max_ops and max_mem_kib. */
+static int read_costing(uint32_t ops, uint32_t mem_kib, uint32_t max_ops, uint32_t max_mem_kib)
+{
+    struct kist_value v = value_of("x", 1, KIST_RAW), back = {0};
+    struct kist_parcel_options o = {
+        .size = sizeof o, .key = {KIST_SECRET_PASSPHRASE, "correct horse", 13, ops, mem_kib}};
+    struct pipe p = {.slice = 0};
+    assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), 0);
+    o.key.kdf_ops = max_ops;
+    o.key.kdf_mem_kib = max_mem_kib;
+    int r = kist_parcel_read(&o, pipe_read, &p, &back);
+    kist_value_free(&back);
+    buf_done(&p.bytes);
+    return r;
+}
+
+static void a_parcel_that_costs_too_much_is_refused_unless_it_is_trusted(void **state)
+{
+    (void)state;
+    assert_int_equal(read_costing(6, 8192, 0, 0), 0);
+    assert_int_equal(read_costing(7, 8192, 0, 0), KIST_ETOOBIG);
+    assert_int_equal(read_costing(7, 8192, 7, 0), 0);
+    assert_int_equal(read_costing(2, 8192, 1, 0), KIST_ETOOBIG);
+    assert_int_equal(read_costing(1, 262144, 0, 0), 0);
+    assert_int_equal(read_costing(1, 262145, 0, 0), KIST_ETOOBIG);
+    assert_int_equal(read_costing(1, 8193, 0, 8192), KIST_ETOOBIG);
+    assert_int_equal(read_costing(0, 0, 0, 0), 0); /* what is written by default */
+}
+
+static void expect_no_stash(struct kist_bucket *b, struct kist_bytes k, int code)
+{
+    struct kist_parcel_options o = with(key, 0);
+    struct pipe p = {.slice = 0};
+    assert_int_equal(kist_stash(b, k, KIST_STR("v"), KIST_RAW, &o, pipe_write, &p), code);
+    assert_int_equal(p.bytes.len, 0);
+    buf_done(&p.bytes);
+}
+
+static void what_the_bucket_refuses_is_refused_before_the_parcel(void **state)
+{
+    static const char big[KIST_KEY_MAX + 1];
+    struct fixture *f = *state;
+    struct kist_options o = fixture_options();
+    struct kist_detail detail;
+    expect_no_stash(f->bucket, (struct kist_bytes){"", 0}, KIST_EINVAL);
+    expect_no_stash(f->bucket, (struct kist_bytes){NULL, 3}, KIST_EINVAL);
+    expect_no_stash(f->bucket, (struct kist_bytes){big, sizeof big}, KIST_ETOOBIG);
+    fixture_close(f);
+    o.mode = KIST_OPEN_READ_ONLY;
+    assert_int_equal(kist_open(f->path, &o, &f->store), 0);
+    assert_int_equal(kist_bucket_open(f->store, "default", &f->bucket), 0);
+    expect_no_stash(f->bucket, KIST_STR("k"), KIST_EREADONLY);
+    kist_detail(f->store, &detail);
+    assert_non_null(strstr(detail.text, "read-only"));
+    pid_t child = fork();
+    if (child == 0) {
+        struct kist_parcel_options with_key = with(key, 0);
+        struct pipe p = {.slice = 0};
+        int r = kist_stash(f->bucket, KIST_STR("k"), KIST_STR("v"), KIST_RAW, &with_key, pipe_write,
+                           &p);
+        _exit(r == KIST_EFORK && p.bytes.len == 0 ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void arguments_out_of_range_are_invalid(void **state)
 {
     struct pipe p = {.slice = 0};
@@ -320,6 +460,11 @@ int main(void)
         cmocka_unit_test(no_flipped_missing_or_added_byte_gives_a_value),
         cmocka_unit_test(a_passphrase_opens_it_too),
         cmocka_unit_test(what_the_callbacks_answer_is_passed_on),
+        TEST(a_positive_answer_of_a_callback_is_an_error),
+        cmocka_unit_test(a_callback_that_gave_more_than_there_is_room_for_is_an_error),
+        cmocka_unit_test(a_callback_that_says_nothing_has_given_nothing),
+        cmocka_unit_test(a_parcel_that_costs_too_much_is_refused_unless_it_is_trusted),
+        TEST(what_the_bucket_refuses_is_refused_before_the_parcel),
         cmocka_unit_test(arguments_out_of_range_are_invalid),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(stash_puts_it_into_both_and_the_parcel_wins),

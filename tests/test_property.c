@@ -27,8 +27,12 @@ static void op_get_many(struct place *p)
         const struct model_record *r = model_find(p->m, keys[i], os_now_ms());
         MODEL_CHECK(codes[i] == (r ? 0 : KIST_ENOKEY), "get_many %zu: %s", i,
                     kist_error_name(codes[i]));
-        struct kist_record got = {keys[i], model_bytes(values[i].data, values[i].len),
-                                  values[i].type, values[i].revision, values[i].expires_ms};
+        struct kist_record got = {keys[i],
+                                  model_bytes(values[i].data, values[i].len),
+                                  values[i].type,
+                                  values[i].revision,
+                                  values[i].expires_ms,
+                                  false};
         MODEL_CHECK(r ? model_same(r, &got, true) : !values[i].data, "get_many %zu differs", i);
         kist_value_free(&values[i]);
     }
@@ -72,7 +76,8 @@ static void op_get_and_delete(struct place *p)
     MODEL_CODE(old ? 0 : KIST_ENOKEY, kist_get_and_delete(p->b, key, &v));
     if (!old)
         return;
-    struct kist_record got = {key, model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms};
+    struct kist_record got = {key,  model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms,
+                              false};
     MODEL_CHECK(model_same(old, &got, true), "get_and_delete differs: len %zu, expected %zu", v.len,
                 old->len);
     kist_value_free(&v);
@@ -93,7 +98,8 @@ static void op_get_or_insert(struct place *p)
     world_say(p->w, "get_or_insert %.*s;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr);
     MODEL_OK(kist_get_or_insert(p->b, key, value, &o, &v, &inserted));
     MODEL_CHECK(inserted == !old, "inserted %d", inserted);
-    struct kist_record got = {key, model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms};
+    struct kist_record got = {key,  model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms,
+                              false};
     if (old)
         MODEL_CHECK(model_same(old, &got, true), "get_or_insert differs");
     else
@@ -620,8 +626,12 @@ static int import_one(struct kist_record *out, void *ctx)
     if (x->at == x->taken.n)
         return KIST_EEND;
     const struct model_record *r = &x->taken.records[x->at++];
-    *out = (struct kist_record){model_bytes(r->key, r->key_len), model_bytes(r->value, r->len),
-                                r->type, r->revision, r->expires_ms};
+    *out = (struct kist_record){model_bytes(r->key, r->key_len),
+                                model_bytes(r->value, r->len),
+                                r->type,
+                                r->revision,
+                                r->expires_ms,
+                                false};
     return 0;
 }
 

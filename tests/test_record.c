@@ -196,6 +196,22 @@ static void compare_and_set_compares_bytes_and_keeps_the_ttl(void **state)
     assert_int_equal(expires(f->bucket, "k"), expiry);
 }
 
+static void deleting_looks_at_neither_type_nor_ttl(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_put_options o = {.size = sizeof o, .type = (enum kist_type)77, .ttl_ms = -5};
+    bool existed = false;
+    uint64_t first = put(f->bucket, "k", "v");
+    assert_int_equal(kist_delete(f->bucket, KIST_STR("k"), &o, &existed, NULL), 0);
+    assert_true(existed);
+    put(f->bucket, "k", "v");
+    o.flags = KIST_IF_REVISION;
+    o.if_revision = first;
+    assert_int_equal(kist_delete(f->bucket, KIST_STR("k"), &o, NULL, NULL), KIST_ECONFLICT);
+    o.flags = 1u << 20;
+    assert_int_equal(kist_delete(f->bucket, KIST_STR("k"), &o, NULL, NULL), KIST_EINVAL);
+}
+
 static void get_and_delete_takes_it_away(void **state)
 {
     struct fixture *f = *state;
@@ -459,6 +475,7 @@ int main(void)
         TEST(a_value_beyond_its_limit_is_refused), TEST(arguments_out_of_range_are_einval),
         TEST(an_older_caller_gives_a_shorter_struct), TEST(conditions_are_checked),
         TEST(deleting_says_whether_it_was_there_and_commits_only_then),
+        TEST(deleting_looks_at_neither_type_nor_ttl),
         TEST(compare_and_set_compares_bytes_and_keeps_the_ttl), TEST(get_and_delete_takes_it_away),
         TEST(get_or_insert_inserts_once), TEST(update_stores_keeps_deletes_or_fails),
         TEST(increment_counts_and_never_overflows),

@@ -74,6 +74,31 @@ static void new_memory_is_zeroed_aligned_and_writable(void **state)
     }
 }
 
+static void a_child_of_fork_gets_it_empty(void **state)
+{
+    static const size_t sizes[] = {32, 4096, 70000};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        int status = -1;
+        void *p = NULL;
+        assert_int_equal(secret_new(sizes[i], &p), 0);
+        memset(p, 0xa5, sizes[i]);
+        pid_t pid = fork();
+        if (pid == 0) {
+            const uint8_t *at = p;
+            size_t left = 0;
+            for (size_t k = 0; k < sizes[i]; k++)
+                left += at[k] != 0;
+            _exit(left != 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        for (size_t k = 0; k < sizes[i]; k++) /* and the parent keeps it */
+            assert_int_equal(((uint8_t *)p)[k], 0xa5);
+        secret_free(&p);
+    }
+}
+
 static void freeing_nothing_is_fine(void **state)
 {
     void *p = NULL;
@@ -166,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_threads_may_start_at_once),
         cmocka_unit_test(new_memory_is_zeroed_aligned_and_writable),
+        cmocka_unit_test(a_child_of_fork_gets_it_empty),
         cmocka_unit_test(freeing_nothing_is_fine),
         cmocka_unit_test(writing_beyond_either_end_kills_the_process),
         cmocka_unit_test_teardown(out_of_memory_is_an_error_and_leaves_the_output, no_hook),

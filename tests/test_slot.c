@@ -140,10 +140,11 @@ static void what_cannot_open_anything_is_refused(void **state)
         {{.kind = UNLOCK_PASSPHRASE, .ptr = big, .len = sizeof big}, KIST_ETOOBIG},
         {{.kind = 0, .ptr = raw_key, .len = 32}, KIST_EINVAL},
         {{.kind = 99, .ptr = raw_key, .len = 32}, KIST_EINVAL},
-        {{UNLOCK_PASSPHRASE, "p", 1, 17, UNLOCK_MEM_MIN}, KIST_EINVAL},
-        {{UNLOCK_PASSPHRASE, "p", 1, 1, UNLOCK_MEM_MIN - 1}, KIST_EINVAL},
-        {{UNLOCK_PASSPHRASE, "p", 1, 1, UNLOCK_MEM_MAX + 1}, KIST_EINVAL},
-        {{UNLOCK_PASSPHRASE, "p", 1, (uint64_t)1 << 62, (uint64_t)1 << 62}, KIST_EINVAL},
+        {{UNLOCK_PASSPHRASE, "p", 1, .ops = 17, .mem = UNLOCK_MEM_MIN}, KIST_EINVAL},
+        {{UNLOCK_PASSPHRASE, "p", 1, .ops = 1, .mem = UNLOCK_MEM_MIN - 1}, KIST_EINVAL},
+        {{UNLOCK_PASSPHRASE, "p", 1, .ops = 1, .mem = UNLOCK_MEM_MAX + 1}, KIST_EINVAL},
+        {{UNLOCK_PASSPHRASE, "p", 1, .ops = (uint64_t)1 << 62, .mem = (uint64_t)1 << 62},
+         KIST_EINVAL},
     };
     uint8_t slot[SLOT_SIZE], before[SLOT_SIZE];
     (void)state;

@@ -129,6 +129,31 @@ static void an_imported_record_without_expiry_gets_the_default(void **state)
     expect_expiry_in(f->bucket, "b", 9 * HOUR);
 }
 
+static void a_never_that_was_asked_for_survives_export_and_import(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_bucket *to = NULL;
+    struct kist_bucket_options with_ttl = {.size = sizeof with_ttl, .default_ttl_ms = HOUR};
+    struct copy c = {.left = -1};
+    struct list bad = {
+        .records = {{.key = KIST_STR("k"), .expires_ms = os_now_ms() + HOUR, .never = true}},
+        .n = 1};
+    put(f->bucket, "usual", "1");
+    put_ttl(f->bucket, "kept", "2", KIST_TTL_NEVER);
+    put_ttl(f->bucket, "ends", "3", 9 * HOUR);
+    assert_int_equal(kist_bucket_create(f->store, "to", &with_ttl, &to), 0);
+    assert_int_equal(kist_cursor_open(f->bucket, NULL, &c.from), 0);
+    assert_int_equal(kist_import(to, next_copy, &c, NULL), 0);
+    kist_cursor_close(&c.from);
+    expect_expiry_in(to, "usual", HOUR);
+    assert_int_equal(expires(to, "kept"), 0);
+    expect_expiry_in(to, "ends", 9 * HOUR);
+    put(to, "kept", "updated");
+    assert_int_equal(expires(to, "kept"), 0);
+    assert_int_equal(kist_import(to, next_of, &bad, NULL), KIST_EINVAL);
+    kist_bucket_close(&to);
+}
+
 static int stop_at_second(const struct kist_record *record, void *ctx)
 {
     (void)record;
@@ -224,6 +249,7 @@ int main(void)
         TEST(an_export_that_is_imported_is_the_same),
         TEST(an_import_that_fails_tells_what_is_durable), TEST(an_import_checks_what_it_is_given),
         TEST(an_imported_record_without_expiry_gets_the_default),
+        TEST(a_never_that_was_asked_for_survives_export_and_import),
         TEST(an_export_ends_when_it_is_told_to), TEST(a_backup_is_restored_to_a_new_place),
         TEST(a_restore_needs_a_place_and_a_key));
 }

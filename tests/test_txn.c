@@ -267,6 +267,111 @@ static void deleting_blindly_depends_on_nothing(void **state)
     expect_none(f->bucket, "a");
 }
 
+static void deleting_looks_at_neither_type_nor_ttl(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_put_options o = {.size = sizeof o, .type = (enum kist_type)77, .ttl_ms = -5};
+    put(f->bucket, "a", "1");
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    assert_int_equal(kist_txn_delete(t, KIST_STR("a"), &o, NULL), 0);
+    assert_int_equal(kist_commit(&t, NULL), 0);
+    expect_none(f->bucket, "a");
+}
+
+static void putting_blindly_depends_on_nothing(void **state)
+{
+    struct fixture *f = *state;
+    put(f->bucket, "a", "1");
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("mine"), NULL), 0);
+    put(f->bucket, "a", "2");
+    assert_int_equal(kist_commit(&t, NULL), 0);
+    expect(f->bucket, "a", "mine");
+}
+
+/* KIST_TTL_KEEP means the record that the commit finds, not the one that was there at the put. */
+static void putting_keeps_the_ttl_that_the_commit_finds(void **state)
+{
+    struct fixture *f = *state;
+    put(f->bucket, "given", "1");
+    put_ttl(f->bucket, "taken", "1", 50000);
+    put_ttl(f->bucket, "dies", "1", 50000);
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    assert_int_equal(kist_txn_put(t, KIST_STR("given"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("taken"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("dies"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_expire(f->bucket, KIST_STR("given"), 70000, NULL), 0);
+    assert_int_equal(kist_expire(f->bucket, KIST_STR("taken"), KIST_TTL_NEVER, NULL), 0);
+    assert_int_equal(kist_delete(f->bucket, KIST_STR("dies"), NULL, NULL, NULL), 0);
+    assert_int_equal(kist_commit(&t, NULL), 0);
+    expect_expiry_in(f->bucket, "given", 70000);
+    assert_int_equal(expires(f->bucket, "taken"), 0);
+    assert_int_equal(expires(f->bucket, "dies"), 0);
+}
+
+/* Who looks at the record that it has put blindly has read what its expiry depends on. */
+static void looking_at_a_blind_put_is_a_read(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_value v = {0};
+    put_ttl(f->bucket, "a", "1", 50000);
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_txn_get(t, KIST_STR("a"), &v), 0);
+    assert_int_equal(v.expires_ms, expires(f->bucket, "a"));
+    kist_value_free(&v);
+    assert_int_equal(kist_expire(f->bucket, KIST_STR("a"), 90000, NULL), 0);
+    assert_int_equal(kist_commit(&t, NULL), KIST_ECONFLICT);
+}
+
+static void a_later_put_keeps_the_ttl_of_an_earlier_one_in_the_same_transaction(void **state)
+{
+    struct fixture *f = *state;
+    struct kist_put_options o = {.size = sizeof o, .ttl_ms = 60000};
+    put_ttl(f->bucket, "b", "1", 80000);
+    put_ttl(f->bucket, "c", "1", 80000);
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("1"), &o), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("b"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("b"), KIST_STR("3"), NULL), 0);
+    assert_int_equal(kist_txn_delete(t, KIST_STR("c"), NULL, NULL), 0);
+    assert_int_equal(kist_txn_put(t, KIST_STR("c"), KIST_STR("2"), NULL), 0);
+    assert_int_equal(kist_commit(&t, NULL), 0);
+    expect_expiry_in(f->bucket, "a", 60000);
+    expect_expiry_in(f->bucket, "b", 80000);
+    assert_int_equal(expires(f->bucket, "c"), 0);
+    expect(f->bucket, "b", "3");
+}
+
+/* More puts than are searched one by one. */
+static void many_blind_puts_keep_what_each_record_has(void **state)
+{
+    struct fixture *f = *state;
+    char key[16];
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "%03d", i);
+        if (i % 3 == 0)
+            put_ttl(f->bucket, key, "1", 1000000 + 1000 * i);
+        else if (i % 3 == 1)
+            put(f->bucket, key, "1");
+    }
+    struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "%03d", i);
+        assert_int_equal(kist_txn_put(t, bytes(key), KIST_STR("2"), NULL), 0);
+    }
+    assert_int_equal(kist_commit(&t, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "%03d", i);
+        expect(f->bucket, key, "2");
+        if (i % 3 == 0)
+            expect_expiry_in(f->bucket, key, 1000000 + 1000 * i);
+        else
+            assert_int_equal(expires(f->bucket, key), 0);
+    }
+}
+
 int main(void)
 {
     return FIXTURE_RUN(
@@ -278,5 +383,9 @@ int main(void)
         TEST(a_snapshot_refuses_to_write), TEST(the_bucket_handle_may_be_closed_before_the_commit),
         TEST(run_repeats_after_a_conflict), TEST(the_last_try_cannot_conflict),
         TEST(run_returns_what_the_body_answers_and_rolls_back),
-        TEST(threads_that_collide_lose_nothing), TEST(deleting_blindly_depends_on_nothing));
+        TEST(threads_that_collide_lose_nothing), TEST(deleting_blindly_depends_on_nothing),
+        TEST(deleting_looks_at_neither_type_nor_ttl), TEST(putting_blindly_depends_on_nothing),
+        TEST(putting_keeps_the_ttl_that_the_commit_finds), TEST(looking_at_a_blind_put_is_a_read),
+        TEST(a_later_put_keeps_the_ttl_of_an_earlier_one_in_the_same_transaction),
+        TEST(many_blind_puts_keep_what_each_record_has));
 }

@@ -121,13 +121,28 @@ static void a_float_is_written_short_and_stays_a_float(void **state)
         const char *text;
     } cases[] = {{2, "2.0"},
                  {0.1, "0.1"},
+                 {0.0, "0.0"},
                  {-0.0, "-0.0"},
+                 {10, "10.0"},
+                 {100, "100.0"},
+                 {-100000, "-100000.0"},
+                 {123456.75, "123456.75"},
+                 {9007199254740993e1, "90071992547409936.0"},
+                 {12345678901234568, "12345678901234568.0"},
+                 {1e16, "10000000000000000.0"},
+                 {9.999999999999998e16, "99999999999999984.0"},
+                 {1e17, "1e+17"},
                  {1e20, "1e+20"},
+                 {1e300, "1e+300"},
+                 {0.0001, "0.0001"},
+                 {1e-5, "0.00001"},
+                 {-1.2345678901234568e-5, "-0.000012345678901234568"},
+                 {9.5e-6, "9.5e-06"},
+                 {1e-9, "1e-09"},
                  {5e-324, "5e-324"},
                  {1.5, "1.5"},
                  {0.1 + 0.2, "0.30000000000000004"},
-                 {1.7976931348623157e308, "1.7976931348623157e+308"},
-                 {100, "1e+02"}};
+                 {1.7976931348623157e308, "1.7976931348623157e+308"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[VALUE_TEXT];
         double back;
@@ -154,6 +169,53 @@ static void random_floats_read_back(void **state)
         assert_int_equal(value_parse_float(text(out), &back), 0);
         assert_memory_equal(&back, &v, sizeof v);
     }
+}
+
+/* Most random bits are numbers with an exponent: these are of the sizes that people use. */
+static void random_floats_of_everyday_size_are_written_plainly(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        uint32_t draw[2];
+        char out[VALUE_TEXT];
+        double back;
+        assert_int_equal(os_random(draw, sizeof draw), 0);
+        double v = (draw[0] / 4294967296.0 + 0.1) * pow(10, (int)(draw[1] % 20) - 4);
+        value_format_float(i % 2 ? v : -v, out);
+        assert_null(strchr(out, 'e'));
+        assert_non_null(strchr(out, '.'));
+        assert_int_equal(value_parse_float(text(out), &back), 0);
+        assert_true(back == (i % 2 ? v : -v));
+    }
+}
+
+static void a_step_is_exact_unless_it_is_written_as_a_float(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"",    "-",    "+1",  "01",        "1.",   ".5",    "1e",
+                                       "inf", "-inf", "nan", "-Infinity", "0x10", "1e999", NULL};
+    static const struct {
+        const char *text;
+        int64_t v;
+    } ints[] = {{"0", 0}, {"-0", 0}, {"-17", -17}, {"9223372036854775807", INT64_MAX}};
+    int64_t i = 5;
+    double d = 5;
+    bool is_float = true;
+    for (size_t n = 0; n < sizeof ints / sizeof ints[0]; n++) {
+        assert_int_equal(value_parse_step(text(ints[n].text), &is_float, &i, &d), 0);
+        assert_true(!is_float && i == ints[n].v && d == 5);
+    }
+    assert_int_equal(value_parse_step(text("9223372036854775808"), &is_float, &i, &d), KIST_ERANGE);
+    assert_int_equal(value_parse_step(text("-9223372036854775809"), &is_float, &i, &d),
+                     KIST_ERANGE);
+    for (int n = 0; none[n]; n++)
+        if (value_parse_step(text(none[n]), &is_float, &i, &d) != KIST_ETYPE)
+            fail_msg("%s is taken for a number", none[n]);
+    assert_true(!is_float && i == INT64_MAX && d == 5);
+    assert_int_equal(value_parse_step(text("-0.0"), &is_float, &i, &d), 0);
+    assert_true(is_float && d == 0 && signbit(d));
+    assert_int_equal(value_parse_step(text("1E2"), &is_float, &i, &d), 0);
+    assert_true(is_float && d == 100 && i == INT64_MAX);
 }
 
 static void a_comma_locale_changes_nothing(void **state)
@@ -214,6 +276,8 @@ int main(void)
         cmocka_unit_test(a_demanded_type_is_checked_and_detect_is_resolved),
         cmocka_unit_test(a_float_is_written_short_and_stays_a_float),
         cmocka_unit_test(random_floats_read_back),
+        cmocka_unit_test(random_floats_of_everyday_size_are_written_plainly),
+        cmocka_unit_test(a_step_is_exact_unless_it_is_written_as_a_float),
         cmocka_unit_test(a_comma_locale_changes_nothing),
         cmocka_unit_test(a_sum_out_of_range_leaves_the_output),
         cmocka_unit_test(a_very_long_number_is_no_float),

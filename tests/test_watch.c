@@ -1,8 +1,10 @@
 /* test_watch.c: what a watch tells, in which order, and how it wakes, gives up and resynchronises.
  */
+#include "engine/shared.h"
 #include "fixture.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 static struct kist_watch *watch(struct kist_bucket *b, const char *prefix, uint64_t since)
 {
@@ -190,6 +192,21 @@ static void cancelling_wakes_a_sleeper_and_is_not_lost(void **state)
     kist_watch_cancel(NULL);
 }
 
+/* The turn was taken behind the look at cancel: who was cancelled in between slept on. */
+static void a_wake_between_the_look_and_the_sleep_is_not_lost(void **state)
+{
+    struct shared s;
+    static const uint8_t none[16];
+    (void)state;
+    assert_int_equal(shared_open(&s, -1, true, false, none, none), 0);
+    uint32_t turn = shared_turn(&s);
+    shared_wake(&s);
+    (void)alarm(60);
+    shared_wait(&s, turn, -1);
+    (void)alarm(0);
+    shared_close(&s);
+}
+
 static void a_timeout_takes_its_time(void **state)
 {
     struct fixture *f = *state;
@@ -208,5 +225,6 @@ int main(void)
         TEST(it_starts_after_the_revision_it_is_given), TEST(large_commits_are_told_whole_and_once),
         TEST(too_long_ago_is_told_as_one_resync), TEST(a_deleted_bucket_ends_it),
         TEST(an_expired_record_is_told_when_it_is_swept), TEST(a_commit_wakes_a_sleeper),
-        TEST(cancelling_wakes_a_sleeper_and_is_not_lost), TEST(a_timeout_takes_its_time));
+        TEST(cancelling_wakes_a_sleeper_and_is_not_lost),
+        TEST(a_wake_between_the_look_and_the_sleep_is_not_lost), TEST(a_timeout_takes_its_time));
 }

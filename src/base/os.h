@@ -96,8 +96,9 @@ int os_list(int dir, int (*each)(const char *name, void *ctx), void *ctx) KIST_M
 int os_map(int fd, size_t len, bool writable, void **out) KIST_MUST_USE;
 void os_unmap(void *p, size_t len);
 /* Copy out of a file's map under a guard: KIST_EIO instead of SIGBUS when the file shrank or the disk failed. The first call of
- * os_map_guard() installs a SIGBUS handler for the process that passes on what is not ours. */
-int os_map_guard(void) KIST_MUST_USE;
+ * os_map_guard() installs a SIGBUS handler for the process that passes on what is not ours. False: it is not in place, because
+ * the program has set one of its own since; then do not map. */
+bool os_map_guard(void) KIST_MUST_USE;
 int os_map_copy(void *to, const void *from, size_t len) KIST_MUST_USE;
 
 /* -- kernel locks on one byte of a file: owned by the open file, so that two handles in one process exclude

@@ -2,8 +2,8 @@
  *
  * A page of a mapped file that the disk cannot give, or that the file no longer has, raises SIGBUS in whoever touches it. Here
  * the touching is a single copy under a guard: the handler finds the thread's guard set and jumps out of the copy. A SIGBUS
- * anywhere else goes to the handler that was there before, or to its default. The handler is the price of KIST_MAP and is
- * installed by it only. siglongjmp out of a synchronous fault is well defined here: the copy holds no lock and owns nothing. */
+ * anywhere else goes to the handler that was there before, or to its default. KIST_NO_MAP does without it and
+ * without maps. siglongjmp out of a synchronous fault is well defined here: the copy holds no lock and owns nothing. */
 #include "base/os.h"
 
 #include <pthread.h>
@@ -14,7 +14,6 @@
 static _Thread_local sigjmp_buf *volatile map_guard;
 static struct sigaction map_previous;
 static pthread_once_t map_once = PTHREAD_ONCE_INIT;
-static int map_installed;
 
 static void map_handler(int signal_number, siginfo_t *info, void *context)
 {
@@ -36,13 +35,14 @@ static void map_install(void)
 {
     struct sigaction a = {.sa_sigaction = map_handler, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     (void)sigemptyset(&a.sa_mask);
-    map_installed = sigaction(SIGBUS, &a, &map_previous) == 0;
+    (void)sigaction(SIGBUS, &a, &map_previous);
 }
 
-int os_map_guard(void)
+bool os_map_guard(void)
 {
+    struct sigaction now;
     (void)pthread_once(&map_once, map_install);
-    return map_installed ? 0 : KIST_EIO;
+    return sigaction(SIGBUS, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) && now.sa_sigaction == map_handler;
 }
 
 int os_map_copy(void *to, const void *from, size_t len)

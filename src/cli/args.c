@@ -1,10 +1,12 @@
 /* args.c: the command line.
  *
- * Tables say what there is (options.def, commands.def); getopt_long() reads it. Options common to
- * all commands may stand before or behind the command. Names are not abbreviated: a script must not
- * change its meaning when an option is added, and "--key SECRET" must not become "--key-file
- * SECRET". No option takes a secret, for every user of the machine can read the arguments of every
- * process; who tries is told so, and what was given is not repeated. */
+ * Tables say what there is (options.def, commands.def); getopt_long() reads each option, and which
+ * words are arguments is decided here: options may stand before, between and behind them also where
+ * POSIXLY_CORRECT is set, or `del KEY --if-revision 9` would delete three keys, and -5 is a number.
+ * Options common to all commands may stand before or behind the command. Names are not abbreviated:
+ * a script must not change its meaning when an option is added, and "--key SECRET" must not become
+ * "--key-file SECRET". No option takes a secret, for every user of the machine can read the
+ * arguments of every process; who tries is told so, and what was given is not repeated. */
 #include "cli/args.h"
 
 #include "cli/commands.h"
@@ -32,10 +34,12 @@ const struct args_option_text args_options[OPT_COUNT] = {
 
 #define ARGS_LONG 256 /* what getopt_long() answers for a long option: this and its number */
 
-/* For getopt_long(): the options of mask. letters: room for 3 each and a prefix. */
-static void args_tables(int mask, const char *prefix, struct option *longs, char *letters)
+/* For getopt_long(): the options of mask. "+:": it stops at an argument, whatever POSIXLY_CORRECT
+ * is, and tells a missing argument of an option from an unknown option. */
+static void args_tables(int mask, struct option longs[OPT_COUNT + 1],
+                        char letters[2 * OPT_COUNT + 3])
 {
-    letters = stpcpy(letters, prefix);
+    letters = stpcpy(letters, "+:");
     for (int i = 0; i < OPT_COUNT; i++) {
         const struct args_option_text *o = &args_options[i];
         if (!(mask >> i & 1))
@@ -77,10 +81,11 @@ static int args_check_name(const char *command, int mask, const char *word)
     return report_usage(command, "unknown option --%.*s", len > 40 ? 40 : (int)len, name);
 }
 
-static int args_letter(int c)
+/* The option of mask with this letter, or OPT_COUNT. */
+static int args_letter(int mask, int c)
 {
     for (int i = 0; i < OPT_COUNT; i++)
-        if (args_options[i].letter == c)
+        if (mask >> i & 1 && args_options[i].letter == c)
             return i;
     return OPT_COUNT;
 }
@@ -100,69 +105,64 @@ static int args_complain(const char *command, int c)
     return report_usage(command, "unknown option");
 }
 
-/* Options of mask out of argv, up to the first argument when prefix is "+:", else all; optind is
- * left at the arguments. */
-static int args_options_read(struct args *a, const char *command, int mask, const char *prefix,
-                             int argc, char **argv)
+/* An argument, not an option: "-" and negative numbers are some. */
+static bool args_is_word(int mask, const char *word)
+{
+    if (word[0] != '-' || !word[1])
+        return true;
+    return ((word[1] >= '0' && word[1] <= '9') || word[1] == '.') &&
+           args_letter(mask, word[1]) == OPT_COUNT;
+}
+
+/* The option at argv[optind], or the letters of several. */
+static int args_option_read(struct args *a, const char *command, int mask, int argc, char **argv)
 {
     struct option longs[OPT_COUNT + 1];
-    char letters[3 * OPT_COUNT + 4];
-    int c;
-    args_tables(mask, prefix, longs, letters);
-    optind = 0; /* start anew */
-    opterr = 0;
-    while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+    char letters[2 * OPT_COUNT + 3];
+    int at = optind;
+    args_tables(mask, longs, letters);
+    if (strncmp(argv[at], "--", 2) == 0) {
+        int r = args_check_name(command, mask, argv[at]);
+        if (r)
+            return r;
+    }
+    do {
+        int c = getopt_long(argc, argv, letters, longs, NULL);
         if (c == '?' || c == ':')
             return args_complain(command, c);
-        int i = c >= ARGS_LONG ? c - ARGS_LONG : args_letter(c);
+        int i = c >= ARGS_LONG ? c - ARGS_LONG : args_letter(mask, c);
         assert(i < OPT_COUNT);
         a->given |= 1 << i;
         a->text[i] = optarg;
-    }
+    } while (optind == at); /* there are more letters in this word */
     return 0;
 }
 
-/* The argument of an option of mask: the word behind it. */
-static bool args_takes_next(int mask, const char *word)
+/* Options of mask out of argv, and the arguments between and behind them together to its front, as
+ * a->words. With first_only it ends at the first argument. optind is left behind what was read. */
+static int args_read(struct args *a, const char *command, int mask, bool first_only, int argc,
+                     char **argv)
 {
-    for (int i = 0; i < OPT_COUNT; i++) {
-        const struct args_option_text *o = &args_options[i];
-        if (!(mask >> i & 1) || !o->argument)
-            continue;
-        if (strncmp(word, "--", 2) == 0 ? strcmp(word + 2, o->name) == 0
-                                        : word[0] == '-' && word[1] == o->letter && !word[2])
-            return true;
-    }
-    return false;
-}
-
-static bool args_is_number(const char *word)
-{
-    return word[0] == '-' && ((word[1] >= '0' && word[1] <= '9') || word[1] == '.');
-}
-
-/* Names are checked; with ARGS_NUMBERS the first word like -5 is taken out of argv, for
- * getopt_long() would take it for an option. */
-static int args_prepare(int mask, const char *command, bool global, int *io_argc, char **argv,
-                        char **out_number)
-{
-    *out_number = NULL;
-    for (int i = 1; i < *io_argc; i++) {
-        if (strcmp(argv[i], "--") == 0 || (global && argv[i][0] != '-'))
-            return 0;
-        if (strncmp(argv[i], "--", 2) == 0) {
-            int r = args_check_name(command, mask, argv[i]);
+    bool options = true;
+    a->words = argv + 1;
+    a->count = 0;
+    optind = 1;
+    opterr = 0;
+    while (optind < argc) {
+        char *word = argv[optind];
+        bool end = options && strcmp(word, "--") == 0;
+        if (options && !end && !args_is_word(mask, word)) {
+            int r = args_option_read(a, command, mask, argc, argv);
             if (r)
                 return r;
-        } else if (mask & ARGS_NUMBERS && !*out_number && args_is_number(argv[i])) {
-            *out_number = argv[i];
-            memmove(argv + i, argv + i + 1,
-                    sizeof argv[0] * (size_t)(*io_argc - i)); /* with the NULL behind */
-            --*io_argc;
-            --i;
             continue;
         }
-        i += args_takes_next(mask, argv[i]);
+        options = options && !end;
+        optind += end;
+        if (first_only)
+            return 0;
+        if (!end)
+            a->words[a->count++] = argv[optind++];
     }
     return 0;
 }
@@ -179,19 +179,9 @@ static const struct args_command *args_find(const char *name)
 static int args_parse_command(struct args *a, int argc, char **argv)
 {
     const struct args_command *c = a->command;
-    char *number;
-    int mask = c->options | ARGS_COMMON;
-    int r = args_prepare(mask, c->name, false, &argc, argv, &number);
-    if (r == 0)
-        r = args_options_read(a, c->name, mask & ~ARGS_NUMBERS, ":", argc, argv);
-    if (r)
+    int r = args_read(a, c->name, c->options | ARGS_COMMON, false, argc, argv);
+    if (r || args_has(a, OPT_HELP) || args_has(a, OPT_VERSION))
         return r;
-    a->words = argv + optind;
-    a->count = argc - optind;
-    if (number) /* its place is free: it was taken out of argv */
-        a->words[a->count++] = number;
-    if (args_has(a, OPT_HELP) || args_has(a, OPT_VERSION))
-        return 0;
     if (a->count < c->least || a->count > c->most)
         return report_usage(c->name, "%s argument; usage: kist %s %s",
                             a->count < c->least ? "a missing" : "an unexpected", c->name,
@@ -202,10 +192,7 @@ static int args_parse_command(struct args *a, int argc, char **argv)
 int args_parse(int argc, char **argv, struct args *out)
 {
     struct args a = {0};
-    char *number;
-    int r = args_prepare(ARGS_COMMON, NULL, true, &argc, argv, &number);
-    if (r == 0)
-        r = args_options_read(&a, NULL, ARGS_COMMON, "+:", argc, argv);
+    int r = args_read(&a, NULL, ARGS_COMMON, true, argc, argv);
     if (r)
         return r;
     int first = optind;

@@ -22,11 +22,10 @@ enum args_option_bit {
 #include "cli/options.def"
 #undef OPTION
 };
-#define ARGS_NUMBERS (1 << OPT_COUNT) /* arguments like -5 are numbers, not options */
 #define ARGS_COMMON ((1 << (OPT_VERSION + 1)) - 1)
 #define ARGS_MANY 1000000
 
-_Static_assert(OPT_COUNT < 31, "options are bits of an int");
+_Static_assert(OPT_COUNT < 32, "options are bits of an int");
 
 struct session;
 

@@ -1,8 +1,8 @@
 /* backups.c: backup and restore.
  *
- * A backup is sealed, so it may go anywhere. A file of it is synced before success is said and
- * removed after a failure; one that a crash cut short is recognised when it is read. It never
- * replaces a file: that may be the only good backup. */
+ * A backup is sealed, so it may go anywhere. A file of it is synced, and so is the directory that
+ * names it, before success is said, and removed after a failure; one that a crash cut short is
+ * recognised when it is read. It never replaces a file: that may be the only good backup. */
 #include "base/os.h"
 #include "cli/commands.h"
 #include "cli/input.h"
@@ -43,6 +43,8 @@ static int backups_to_file(struct session *s, const char *path, uint64_t since,
     r = kist_backup(s->store, since, backups_write, &t, out_revision);
     if (r == 0)
         r = os_sync_dir(t.fd);
+    if (r == 0)
+        r = credential_sync_parent(path);
     os_close(&t.fd);
     if (r < 0 && os_unlink(OS_AT_CWD, path) < 0)
         report_line(s->command, "%s stays behind, and is not a whole backup", path);
@@ -75,7 +77,7 @@ int backups_restore(struct session *s)
     if (r == 0)
         r = input_open(s->command, s->args.words[0], &fd);
     if (r == 0)
-        r = credential_open(&s->args, &c);
+        r = credential_open(&s->args, path, &c);
     if (r == 0) {
         o.key = c.secret;
         r = kist_restore(path, &o, input_stream, &fd);

@@ -105,8 +105,10 @@ static int batch_set(struct kist_txn *txn, const struct op *op)
     struct kist_put_options o = op->options;
     if (op->expires_ms) {
         o.ttl_ms = op->expires_ms - os_now_ms();
-        if (o.ttl_ms < 1) /* it has expired on the way: then it is not there */
+        if (o.ttl_ms < 1) { /* it has expired on the way: then it is not there */
+            o.ttl_ms = KIST_TTL_KEEP;
             return kist_txn_delete(txn, op->key, &o, NULL);
+        }
         if (o.ttl_ms > KIST_TTL_MAX)
             o.ttl_ms = KIST_TTL_MAX;
     }
@@ -152,7 +154,6 @@ static int batch_run(struct kist_txn *txn, void *ctx)
     buf_reset(&b->answers);
     while (r == 0 && batch_next(b, &line)) {
         struct op op;
-        b->detail.text[0] = '\0';
         r = op_parse(line, &b->room, &op, &b->detail);
         if (r == 0)
             r = batch_apply(b, txn, &op);
@@ -169,14 +170,9 @@ static int batch_run(struct kist_txn *txn, void *ctx)
 /* Say which line it was. */
 static int batch_failed(const struct batch *b, int code)
 {
-    struct kist_detail store = {""};
-    const char *detail = b->detail.text;
-    if (!*detail && code < KIST_EINVAL && b->s->store) {
-        kist_detail(b->s->store, &store);
-        detail = store.text;
-    }
-    return report_code(b->s->command, code, "line %llu: %s%s%s", (unsigned long long)b->line,
-                       kist_strerror(code), *detail ? ": " : "", detail);
+    char where[40];
+    (void)snprintf(where, sizeof where, "line %llu: ", (unsigned long long)b->line);
+    return session_failed(b->s, where, code, b->detail.text);
 }
 
 int batch_txn(struct session *s)
@@ -245,7 +241,8 @@ static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
     for (size_t looked = 0;;) {
         const uint8_t *p = i->chunk.data ? i->chunk.data + i->begin : NULL;
         size_t left = i->chunk.len - i->begin, n;
-        const uint8_t *newline = p && left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
+        const uint8_t *newline =
+            p && left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
         if (newline || (i->end && left)) {
             *out = (struct kist_bytes){p, newline ? (size_t)(newline - p) : left};
             i->begin += out->len + (newline != NULL);
@@ -287,8 +284,11 @@ static int batch_import_record(struct batch_import *i, struct kist_bytes line,
         return r;
     if (op.options.ttl_ms > 0)
         op.expires_ms = os_now_ms() + op.options.ttl_ms;
-    *out = (struct kist_record){
-        .key = op.key, .value = op.value, .type = op.options.type, .expires_ms = op.expires_ms};
+    *out = (struct kist_record){.key = op.key,
+                                .value = op.value,
+                                .type = op.options.type,
+                                .expires_ms = op.expires_ms,
+                                .never = op.options.ttl_ms == KIST_TTL_NEVER};
     return 0;
 }
 

@@ -4,7 +4,8 @@
  * passphrase on a descriptor is one line: what follows the newline is left unread, so that a value
  * may follow on the same pipe. Secrets are read into guarded memory and decoded there; the text of
  * a key file is wiped. A key file that others can read is warned of and used: it may be on purpose
- * (a container), and refusing would not make it secret again. */
+ * (a container), and refusing would not make it secret again. Where a file's name is asked for
+ * somebody will give the key itself: a name that reads as one is not printed. */
 #include "cli/credential.h"
 
 #include "base/os.h"
@@ -34,6 +35,16 @@ static int credential_room(struct credential *c, enum kist_secret_kind kind, siz
     if (r == 0)
         c->secret = (struct kist_secret){.kind = kind, .ptr = c->memory, .len = len};
     return r;
+}
+
+/* The name of a file that is not there, as it may be printed. */
+static const char *credential_shown(const char *path)
+{
+    uint8_t key[KIST_SECRET_LEN];
+    int r = kist_key_parse((struct kist_bytes){path, strlen(path)}, key, NULL);
+    os_wipe(key, sizeof key);
+    return r == 0 ? "(not shown, for it looks like a key itself; the name of a file is wanted)"
+                  : path;
 }
 
 static int credential_check_file(const char *command, const char *path, int fd)
@@ -68,10 +79,11 @@ static int credential_decode(const char *command, const char *path, const struct
 static int credential_file(const char *command, const char *path, struct credential *out)
 {
     struct buf text;
+    const char *shown = credential_shown(path);
     int fd = -1, r = os_open(OS_AT_CWD, path, OS_READONLY, &fd);
     if (r < 0)
         return report_code(command, r == KIST_EDENIED ? r : KIST_EIO, "cannot open key file %s: %s",
-                           path, strerror(errno));
+                           shown, strerror(errno));
     buf_init(&text, true);
     r = credential_check_file(command, path, fd);
     if (r == 0)
@@ -122,15 +134,16 @@ static int credential_fd(const struct args *a, enum args_option option, struct c
 }
 
 /* twice: it is a new one, and a mistyped one would lock everybody out. */
-static int credential_prompt(const char *command, const char *question, bool twice,
+static int credential_prompt(const char *command, const char *store, bool twice,
                              struct credential *out)
 {
+    const char *question = twice ? "New passphrase" : "Passphrase";
     struct buf text, again;
     buf_init(&text, true);
     buf_init(&again, true);
-    int r = prompt_secret(command, question, KIST_PASSPHRASE_MAX, &text);
+    int r = prompt_secret(command, question, store, KIST_PASSPHRASE_MAX, &text);
     if (r == 0 && twice && text.len)
-        r = prompt_secret(command, "The same again: ", KIST_PASSPHRASE_MAX, &again);
+        r = prompt_secret(command, "The same again", store, KIST_PASSPHRASE_MAX, &again);
     if (r == 0 && twice && text.len &&
         (text.len != again.len || memcmp(text.data, again.data, text.len) != 0))
         r = report_failed(command, "the two passphrases differ");
@@ -141,7 +154,8 @@ static int credential_prompt(const char *command, const char *question, bool twi
     return r;
 }
 
-static int credential_get(const struct args *a, bool twice, struct credential *out)
+static int credential_get(const struct args *a, const char *store, bool twice,
+                          struct credential *out)
 {
     const char *command = a->command->name, *path = os_getenv("KIST_KEY_FILE");
     if (args_has(a, OPT_KEY_FILE) && args_has(a, OPT_PASSPHRASE_FD))
@@ -152,20 +166,20 @@ static int credential_get(const struct args *a, bool twice, struct credential *o
         return credential_fd(a, OPT_PASSPHRASE_FD, out);
     if (path)
         return credential_file(command, path, out);
-    return credential_prompt(command, twice ? "New passphrase: " : "Passphrase: ", twice, out);
+    return credential_prompt(command, store, twice, out);
 }
 
-int credential_open(const struct args *a, struct credential *out)
+int credential_open(const struct args *a, const char *store, struct credential *out)
 {
-    return credential_get(a, false, out);
+    return credential_get(a, store, false, out);
 }
 
-int credential_first(const struct args *a, struct credential *out)
+int credential_first(const struct args *a, const char *store, struct credential *out)
 {
-    return credential_get(a, true, out);
+    return credential_get(a, store, true, out);
 }
 
-int credential_new(const struct args *a, struct credential *out)
+int credential_new(const struct args *a, const char *store, struct credential *out)
 {
     const char *command = a->command->name;
     int given = args_has(a, OPT_NEW_KEY) + args_has(a, OPT_NEW_KEY_FILE) +
@@ -179,11 +193,10 @@ int credential_new(const struct args *a, struct credential *out)
         return credential_file(command, a->text[OPT_NEW_KEY_FILE], out);
     if (args_has(a, OPT_NEW_PASSPHRASE_FD))
         return credential_fd(a, OPT_NEW_PASSPHRASE_FD, out);
-    return credential_prompt(command, "New passphrase: ", true, out);
+    return credential_prompt(command, store, true, out);
 }
 
-/* The directory of path, so that the new name in it can be made durable. */
-static int credential_sync_parent(const char *path)
+int credential_sync_parent(const char *path)
 {
     char parent[4096];
     const char *slash = strrchr(path, '/');
@@ -210,6 +223,7 @@ static int credential_write(int fd, const char *path, const char *text, size_t l
 
 int credential_make(const char *command, const char *path, struct credential *out)
 {
+    const char *shown = credential_shown(path); /* now: it may change errno */
     char text[46];
     int fd = -1;
     int r = credential_room(out, KIST_SECRET_KEY, KIST_SECRET_LEN);
@@ -219,14 +233,14 @@ int credential_make(const char *command, const char *path, struct credential *ou
         return r;
     r = os_open(OS_AT_CWD, path, OS_EXCLUSIVE, &fd);
     if (r < 0)
-        return report_code(command, r, "cannot make key file %s: %s", path, strerror(errno));
+        return report_code(command, r, "cannot make key file %s: %s", shown, strerror(errno));
     kist_key_format(out->memory, text);
     text[44] = '\n';
     r = credential_write(fd, path, text, 45);
     if (r < 0) {
-        r = report_code(command, r, "cannot write key file %s: %s", path, strerror(errno));
+        r = report_code(command, r, "cannot write key file %s: %s", shown, strerror(errno));
         if (os_unlink(OS_AT_CWD, path) < 0)
-            report_line(command, "key file %s stays behind: it opens nothing", path);
+            report_line(command, "key file %s stays behind: it opens nothing", shown);
     }
     os_wipe(text, sizeof text);
     os_close(&fd);

@@ -2,13 +2,15 @@
  *
  * It is run as git runs it: by the shell, so that it may have arguments and its path may have
  * blanks when they are quoted, with the file as an argument of its own. While it runs, signals are
- * held back and taken one by one with sigwaitinfo(): no handler, no race between a look and a wait.
- * SIGINT and SIGQUIT come from the keyboard to the editor as well and are its to answer; SIGTERM
- * and SIGHUP are passed on to it, and when it does not end within two seconds it is killed. */
+ * held back and taken one by one with sigtimedwait(): no handler, no race between a look and a
+ * wait. SIGINT and SIGQUIT come from the keyboard to the editor as well and are its to answer; what
+ * else would end us ends the editor, with SIGHUP or SIGTERM, and when it does not end within two
+ * seconds it is killed. */
 #include "cli/editor.h"
 
 #include "base/os.h"
 #include "cli/report.h"
+#include "cli/signals.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,10 +25,8 @@
 
 static void editor_signals(sigset_t *out)
 {
-    static const int numbers[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGCHLD, SIGALRM};
-    sigemptyset(out);
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaddset(out, numbers[i]);
+    signals_ending(out);
+    sigaddset(out, SIGCHLD);
 }
 
 void editor_begin(struct editor *e)
@@ -101,9 +101,9 @@ static int editor_wait(struct editor *e, pid_t child)
         int number = sigtimedwait(&held, NULL, e->ended_by ? &patience : NULL);
         if (number < 0 && errno == EAGAIN)
             editor_signal(child, SIGKILL, EDITOR_DEPTH);
-        if (number == SIGTERM || number == SIGHUP || number == SIGALRM) {
+        if (number > 0 && number != SIGCHLD && number != SIGINT && number != SIGQUIT) {
             e->ended_by = number;
-            editor_signal(child, number, EDITOR_DEPTH);
+            editor_signal(child, number == SIGHUP ? SIGHUP : SIGTERM, EDITOR_DEPTH);
         }
     }
 }

@@ -21,11 +21,11 @@ static void help_options(struct output *out, int mask)
 static void help_command(struct output *out, const struct args_command *c)
 {
     output_format(out, "usage: kist [-s STORE] %s%s%s%s\n\n%s.\n", c->name,
-                  c->options & ~ARGS_NUMBERS ? " [OPTION...]" : "", *c->arguments ? " " : "",
-                  c->arguments, c->summary);
+                  c->options ? " [OPTION...]" : "", *c->arguments ? " " : "", c->arguments,
+                  c->summary);
     if (*c->text)
         output_format(out, "\n%s\n", c->text);
-    if (c->options & ~ARGS_NUMBERS) {
+    if (c->options) {
         output_text(out, "\n");
         help_options(out, c->options);
     }

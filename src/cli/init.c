@@ -1,19 +1,19 @@
 /* init.c: a new store.
  *
  * With --new-key the key is on disk before the store is made, so that there is never a store
- * without its key; when the store then cannot be made, the key file is taken away again. */
-#include "base/os.h"
+ * without its key; when the store then cannot be made, and no header was made that the key opens,
+ * the key file is taken away again. */
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/session.h"
 
 #include <string.h>
 
-static int init_secret(struct session *s, struct credential *out)
+static int init_secret(struct session *s, const char *path, struct credential *out)
 {
     const struct args *a = &s->args;
     if (!args_has(a, OPT_NEW_KEY))
-        return credential_first(a, out);
+        return credential_first(a, path, out);
     if (args_has(a, OPT_KEY_FILE) || args_has(a, OPT_PASSPHRASE_FD))
         return report_usage(s->command, "only one of --new-key, --key-file and --passphrase-fd");
     return credential_make(s->command, a->text[OPT_NEW_KEY], out);
@@ -37,16 +37,16 @@ int init_run(struct session *s)
     if (r == 0)
         r = init_suite(s, &suite);
     if (r == 0)
-        r = init_secret(s, &c);
+        r = init_secret(s, path, &c);
     if (r)
-        return r;
+        goto done;
     o.key = c.secret;
     o.mode = KIST_OPEN_NEW;
     o.suite = suite;
     r = kist_open(path, &o, &s->store);
-    if (r < 0 && args_has(&s->args, OPT_NEW_KEY) &&
-        os_unlink(OS_AT_CWD, s->args.text[OPT_NEW_KEY]) < 0)
-        report_line(s->command, "the key file stays behind: it opens nothing");
+    if (r < 0)
+        session_forget_key(s, &c, r);
+done:
     credential_done(&c);
     return r == KIST_EEXIST ? report_code(s->command, r, "there is a store at %s already", path)
                             : r;

@@ -50,7 +50,7 @@ int input_open(const char *command, const char *path, int *out_fd)
         return 0;
     }
     int r = os_open(OS_AT_CWD, path, OS_READONLY, out_fd);
-    return r < 0 ? report_failed(command, "cannot open %s: %s", path, strerror(errno)) : 0;
+    return r < 0 ? report_code(command, r, "cannot open %s: %s", path, strerror(errno)) : 0;
 }
 
 void input_close(int *fd)

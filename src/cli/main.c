@@ -47,19 +47,12 @@ static void main_process(void)
 /* The exit status for what a command answered, after saying what is wrong. */
 static int main_status(struct session *s, int r)
 {
-    struct kist_detail detail = s->detail;
     int failed = s->out.failed;
     if (failed == EPIPE)
         return REPORT_FAILED;
     if (failed)
         return report_failed(s->command, "cannot write to standard output: %s", strerror(failed));
-    if (r >= 0)
-        return r;
-    if (s->store)
-        kist_detail(s->store, &detail);
-    if (s->store && strcmp(detail.text, s->detail.text) == 0)
-        detail.text[0] = '\0';
-    return report_error(s->command, r, detail.text);
+    return r < 0 ? session_failed(s, "", r, "") : r;
 }
 
 static int main_run(struct session *s)

@@ -110,21 +110,24 @@ int records_incr(struct session *s)
     char text[VALUE_TEXT];
     int64_t by = 1, now = 0;
     double by_float = 0, now_float = 0;
-    struct kist_bytes n = s->args.count == 2 ? session_word(s, 1) : (struct kist_bytes){"1", 1};
-    bool whole = value_parse_int(n, &by) == 0;
-    if (!whole && value_parse_float(n, &by_float) < 0)
+    struct kist_bytes n = s->args.count == 2 ? session_word(s, 1) : KIST_STR("1");
+    bool is_float = false;
+    int r = value_parse_step(n, &is_float, &by, &by_float);
+    if (r == KIST_ERANGE)
+        return report_error(s->command, "N: ", r, VALUE_STEP_RANGE);
+    if (r < 0)
         return report_usage(s->command, "N: a number");
-    int r = args_put_options(&s->args, &o);
+    r = args_put_options(&s->args, &o);
     if (r == 0)
         r = session_bucket(s, SESSION_WRITE);
     o.type = KIST_RAW; /* the result says its type itself */
-    if (r == 0 && whole)
+    if (r == 0 && !is_float)
         r = kist_increment(s->bucket, session_word(s, 0), by, &o, &now, NULL);
     else if (r == 0)
         r = kist_increment_float(s->bucket, session_word(s, 0), by_float, &o, &now_float, NULL);
     if (r == 0) {
         buf_add(&s->out.buf, text,
-                whole ? value_format_int(now, text) : value_format_float(now_float, text));
+                is_float ? value_format_float(now_float, text) : value_format_int(now, text));
         output_text(&s->out, "\n");
     }
     return r;

@@ -9,7 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Control characters could be commands to the terminal: a file name may come from anywhere. */
+void report_mask(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = '?';
+}
+
 static void report_vline(const char *command, const char *format, va_list args)
 {
     char line[1024];
@@ -18,9 +24,7 @@ static void report_vline(const char *command, const char *format, va_list args)
     size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
     n = vsnprintf(line + len, room - len, format, args);
     len += n < 0 ? 0 : (size_t)n < room - len ? (size_t)n : room - len - 1;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
+    report_mask(line, len);
     line[len++] = '\n';
     if (write(STDERR_FILENO, line, len) < 0)
         return; /* there is nobody to tell */
@@ -61,11 +65,11 @@ int report_code(const char *command, int code, const char *format, ...)
     return kist_error_exit(code);
 }
 
-int report_error(const char *command, int code, const char *detail)
+int report_error(const char *command, const char *where, int code, const char *detail)
 {
     const char *sentence = kist_strerror(code);
     /* An expected answer needs no circumstances, and those at hand may be another failure's. */
-    if (code > KIST_EINVAL || !detail || !*detail || strcmp(detail, sentence) == 0)
-        return report_code(command, code, "%s", sentence);
-    return report_code(command, code, "%s: %s", sentence, detail);
+    if (code > KIST_EINVAL || !*detail || strcmp(detail, sentence) == 0)
+        return report_code(command, code, "%s%s", where, sentence);
+    return report_code(command, code, "%s%s: %s", where, sentence, detail);
 }

@@ -13,7 +13,11 @@ void report_line(const char *command, const char *format, ...) KIST_PRINTF(2, 3)
 int report_usage(const char *command, const char *format, ...) KIST_PRINTF(2, 3);
 int report_failed(const char *command, const char *format, ...) KIST_PRINTF(2, 3);
 int report_code(const char *command, int code, const char *format, ...) KIST_PRINTF(3, 4);
-/* The sentence for code, and the detail behind it when there is one. */
-int report_error(const char *command, int code, const char *detail);
+/* Where it went wrong ("line 7: " or ""), the sentence for code, and the detail behind it unless it
+ * is "". */
+int report_error(const char *command, const char *where, int code, const char *detail);
+/* Control characters, which could be commands to the terminal, become '?': a file name may come
+ * from anywhere. */
+void report_mask(char *text, size_t len);
 
 #endif

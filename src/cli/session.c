@@ -27,7 +27,7 @@ static const char *session_default_path(void)
     return n > 0 && (size_t)n < sizeof path ? path : NULL;
 }
 
-static int session_path(struct session *s, const char **out_path)
+int session_path(struct session *s, const char **out_path)
 {
     const char *path = s->args.text[OPT_STORE];
     if (!path)
@@ -66,6 +66,20 @@ int session_options(struct session *s, const struct credential *c, const char **
     return r;
 }
 
+int session_open_with(struct session *s, const struct credential *c, enum kist_open_mode mode)
+{
+    struct kist_options o;
+    const char *path = NULL;
+    int r = session_options(s, c, &path, &o);
+    if (r)
+        return r;
+    o.mode = mode;
+    r = kist_open(path, &o, &s->store);
+    if (r == KIST_ENOSTORE)
+        return report_code(s->command, r, "no store at %s; kist init makes one", path);
+    return r;
+}
+
 int session_open(struct session *s, enum session_need need)
 {
     struct credential c = {0};
@@ -77,21 +91,13 @@ int session_open(struct session *s, enum session_need need)
         return r;
     if (salvage && need == SESSION_WRITE)
         return report_usage(s->command, "--salvage only reads");
-    r = credential_open(&s->args, &c);
-    if (r == 0) {
-        o.key = c.secret;
-        o.mode = salvage                ? KIST_OPEN_SALVAGE
-                 : need == SESSION_READ ? KIST_OPEN_READ_ONLY
-                                        : KIST_OPEN_EXISTING;
-        r = kist_open(path, &o, &s->store);
-    }
-    credential_done(&c);
+    r = credential_open(&s->args, path, &c);
     if (r == 0)
-        kist_detail(
-            s->store,
-            &s->detail); /* of the slots that the secret did not open: no failure of what comes */
-    if (r == KIST_ENOSTORE)
-        return report_code(s->command, r, "no store at %s; kist init makes one", path);
+        r = session_open_with(s, &c,
+                              salvage                ? KIST_OPEN_SALVAGE
+                              : need == SESSION_READ ? KIST_OPEN_READ_ONLY
+                                                     : KIST_OPEN_EXISTING);
+    credential_done(&c);
     return r;
 }
 
@@ -100,6 +106,41 @@ int session_bucket(struct session *s, enum session_need need)
     const char *name = s->args.text[OPT_BUCKET];
     int r = session_open(s, need);
     return r ? r : kist_bucket_open(s->store, name ? name : "default", &s->bucket);
+}
+
+int session_failed(const struct session *s, const char *where, int code, const char *detail)
+{
+    struct kist_detail said = s->detail;
+    if (s->store)
+        kist_detail(s->store, &said);
+    return report_error(s->command, where, code, *detail ? detail : said.text);
+}
+
+/* Is it certain? After any other answer (a store that cannot be read just now, say) the key may
+ * still be one that opens it. */
+static bool session_opens_nothing(struct session *s, const struct credential *c)
+{
+    struct kist_options o;
+    struct kist_store *store = NULL;
+    const char *path = NULL;
+    if (session_options(s, c, &path, &o))
+        return false;
+    o.mode = KIST_OPEN_READ_ONLY;
+    o.detail = NULL;
+    int r = kist_open(path, &o, &store);
+    kist_close(&store);
+    return r == KIST_EKEY || r == KIST_ENOSTORE;
+}
+
+void session_forget_key(struct session *s, const struct credential *made, int code)
+{
+    const char *path = s->args.text[OPT_NEW_KEY];
+    if (!path)
+        return;
+    if (code == KIST_EMAYBE || !session_opens_nothing(s, made))
+        report_line(s->command, "keep %s: it may be the key now", path);
+    else if (os_unlink(OS_AT_CWD, path) < 0)
+        report_line(s->command, "key file %s stays behind: it opens nothing", path);
 }
 
 void session_close(struct session *s)

@@ -12,8 +12,7 @@ struct session {
     struct output out;
     struct kist_store *store;
     struct kist_bucket *bucket;
-    struct kist_detail detail; /* of a failed open or restore; of a store that is open, what it said
-                                  before the command */
+    struct kist_detail detail; /* of a failed open or restore */
 };
 
 enum session_need { SESSION_READ, SESSION_WRITE };
@@ -22,9 +21,19 @@ enum session_need { SESSION_READ, SESSION_WRITE };
  * KIST_E…, or the exit status after saying what is wrong. */
 int session_open(struct session *s, enum session_need need) KIST_MUST_USE;
 int session_bucket(struct session *s, enum session_need need) KIST_MUST_USE;
-/* Where the store is, and the options that all ways of opening it share. */
+/* The same with a secret that is at hand. */
+int session_open_with(struct session *s, const struct credential *c,
+                      enum kist_open_mode mode) KIST_MUST_USE;
+int session_path(struct session *s, const char **out_path) KIST_MUST_USE; /* where the store is */
+/* The same, and the options that all ways of opening it share. */
 int session_options(struct session *s, const struct credential *c, const char **out_path,
                     struct kist_options *out) KIST_MUST_USE;
+/* Say why it failed: detail, or when that is "" what the store has said about it. where: as for
+ * report_error(). Returns the exit status. */
+int session_failed(const struct session *s, const char *where, int code, const char *detail);
+/* A change that was to make the key of --new-key open the store has failed with code: remove its
+ * file if it is certain that the key opens nothing, else say that it must be kept. */
+void session_forget_key(struct session *s, const struct credential *made, int code);
 /* Close what is open. */
 void session_close(struct session *s);
 /* The n-th argument as bytes. */

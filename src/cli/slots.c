@@ -3,7 +3,6 @@
  * Removing asks nothing and checks nothing but that one slot stays: the library refuses the last
  * one. Whether the secret that opened the store this time is the one removed is the caller's
  * affair. */
-#include "base/os.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/session.h"
@@ -34,12 +33,12 @@ static int slots_list(struct session *s)
     return r;
 }
 
-/* A key file that was made for a slot that then could not be changed opens nothing. */
-static void slots_forget_key(const struct session *s)
+/* A secret to be added, and what it is for: --new-key and its like, or a prompt. */
+static int slots_new(struct session *s, struct credential *out)
 {
-    const char *path = s->args.text[OPT_NEW_KEY];
-    if (path && os_unlink(OS_AT_CWD, path) < 0)
-        report_line(s->command, "key file %s stays behind: it opens nothing", path);
+    const char *path = NULL;
+    int r = session_path(s, &path);
+    return r ? r : credential_new(&s->args, path, out);
 }
 
 static int slots_add(struct session *s)
@@ -51,14 +50,15 @@ static int slots_add(struct session *s)
         return report_usage(s->command, "--label: at most %d bytes", KIST_SLOT_LABEL_MAX);
     int r = session_open(s, SESSION_WRITE);
     if (r == 0)
-        r = credential_new(&s->args, &c);
+        r = slots_new(s, &c);
     if (r)
-        return r;
+        goto done;
     r = kist_slot_add(s->store, &c.secret, label ? label : "", &slot);
     if (r < 0)
-        slots_forget_key(s);
+        session_forget_key(s, &c, r);
     else
         output_format(&s->out, "%d\n", slot);
+done:
     credential_done(&c);
     return r;
 }
@@ -88,19 +88,13 @@ int slots_run(struct session *s)
 static int slots_change(struct session *s, const struct credential *old)
 {
     struct credential c = {0};
-    struct kist_options o;
-    const char *path = NULL;
-    int r = session_options(s, old, &path, &o);
-    if (r)
-        return r;
-    o.mode = KIST_OPEN_EXISTING;
-    r = kist_open(path, &o, &s->store);
+    int r = session_open_with(s, old, KIST_OPEN_EXISTING);
     if (r == 0)
-        r = credential_new(&s->args, &c);
+        r = slots_new(s, &c);
     if (r == 0) {
         r = kist_slot_change(s->store, &old->secret, &c.secret);
         if (r < 0)
-            slots_forget_key(s);
+            session_forget_key(s, &c, r);
     }
     credential_done(&c);
     return r;
@@ -109,7 +103,11 @@ static int slots_change(struct session *s, const struct credential *old)
 int slots_passwd(struct session *s)
 {
     struct credential old = {0};
-    int r = credential_open(&s->args, &old);
+    struct kist_options o;
+    const char *path = NULL;
+    int r = session_options(s, &old, &path, &o); /* first: see session_open() */
+    if (r == 0)
+        r = credential_open(&s->args, path, &old);
     if (r == 0)
         r = slots_change(s, &old);
     credential_done(&old);

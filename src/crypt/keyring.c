@@ -2,6 +2,7 @@
  *
  *     a slot -> root key -+-> keyring key (seals the list of data keys)
  *                         +-> header MAC key (authenticates the whole header)
+ *                         +-> check key (short keyed checks in the engine's files)
  *                         +-> whatever keyring_derive() is asked for
  *
  * The header is read in the order in which trust grows: magic and version (two errors of their
@@ -11,9 +12,11 @@
  * make the checksum right again, so that a changed slot looks like a wrong passphrase; he cannot
  * make a changed header open.
  *
- * Everything is one block of secret memory. A data key stays in its place for as long as it lives,
- * so that a reader may hold a pointer to it while others come and go. The header has a revision
- * that each change raises: an old header put back under a running process is refused
+ * Everything is one block of secret memory, with room for the list of data keys as it comes out of
+ * a header: a second block would be some ten system calls more at each opening. (Writing takes one;
+ * it is rare, and may run in two threads at once.) A data key stays in its place for as long
+ * as it lives, so that a reader may hold a pointer to it while others come and go. The header has a
+ * revision that each change raises: an old header put back under a running process is refused
  * (KIST_EROLLBACK). Against one put back while nobody runs there is only a remembered revision.
  *
  * Dropped: a list of fixed size, which would hide the number of rotations; their times show in the
@@ -44,6 +47,7 @@ enum {
     KEYRING_AT_SEALED = KEYRING_AT_NONCE + 24, /* 1548 */
 };
 #define KEYRING_ENTRY 44 /* generation 4, created_ms 8, key 32 */
+#define KEYRING_LIST_MAX (KEYRING_ENTRY * KEYRING_KEYS)
 #define KEYRING_CHECKSUM 16
 #define KEYRING_MAC 32
 #define KEYRING_TAIL (SEAL_TAG + KEYRING_CHECKSUM + KEYRING_MAC)
@@ -54,6 +58,7 @@ _Static_assert(SLOT_STORE_ID == KEYRING_STORE_ID, "one store id");
 
 #define KEYRING_CONTEXT "kisthead" /* crypto_kdf, under the root key */
 enum { KEYRING_ID_LIST = 1, KEYRING_ID_MAC = 2 };
+#define KEYRING_CHECK_CONTEXT "kistchck"
 
 struct keyring_key {
     uint32_t generation; /* 0: free */
@@ -71,8 +76,10 @@ struct keyring {
     uint64_t created_ms;
     uint8_t store_id[KEYRING_STORE_ID];
     uint8_t root[SLOT_ROOT];
+    uint8_t check_key[KEYRING_CHECK_KEY]; /* of the root key */
     uint8_t slots[KEYRING_SLOTS][SLOT_SIZE];
     struct keyring_key keys[KEYRING_KEYS]; /* in no order; none moves */
+    uint8_t list[KEYRING_LIST_MAX];        /* while a header is decoded; else zero */
 };
 
 static void keyring_check(const struct keyring *kr)
@@ -115,6 +122,14 @@ int keyring_copy(const struct keyring *kr, struct keyring **out)
     return 0;
 }
 
+/* What the root key alone decides. */
+static void keyring_rooted(struct keyring *kr)
+{
+    int rc = crypto_kdf_derive_from_key(kr->check_key, sizeof kr->check_key, 1,
+                                        KEYRING_CHECK_CONTEXT, kr->root);
+    assert(rc == 0);
+}
+
 int keyring_new(int suite, const struct unlock *u, struct keyring **out)
 {
     struct keyring *kr;
@@ -132,6 +147,7 @@ int keyring_new(int suite, const struct unlock *u, struct keyring **out)
         rc = keyring_rotate(kr);
     if (rc == 0)
         rc = slot_wrap(u, kr->store_id, kr->root, NULL, 0, kr->created_ms, kr->slots[0]);
+    keyring_rooted(kr);
     kr->revision = 1;
     if (rc)
         keyring_free(&kr);
@@ -154,8 +170,15 @@ void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id
     keyring_check(kr);
     assert(out_len >= crypto_kdf_BYTES_MIN && out_len <= crypto_kdf_BYTES_MAX);
     assert(memcmp(purpose, KEYRING_CONTEXT, 8) != 0);
+    assert(memcmp(purpose, KEYRING_CHECK_CONTEXT, 8) != 0);
     int rc = crypto_kdf_derive_from_key(out, out_len, id, purpose, kr->root);
     assert(rc == 0);
+}
+
+const uint8_t *keyring_check_key(const struct keyring *kr)
+{
+    keyring_check(kr);
+    return kr->check_key;
 }
 
 /* The place of a generation (0: a free place), or NULL. */
@@ -292,11 +315,29 @@ int keyring_slot_describe(const struct keyring *kr, int slot, struct slot_info *
     return slot_describe(kr->slots[slot], out, NULL);
 }
 
-/* Wrap the root key into a slot, used or not; it is unchanged on failure. */
+/* What all slots but one cost together. */
+static uint64_t keyring_slot_work(const struct keyring *kr, int except)
+{
+    uint64_t work = 0;
+    for (int i = 0; i < KEYRING_SLOTS; i++) {
+        struct slot_info info;
+        if (i != except && keyring_slot_describe(kr, i, &info) == 0)
+            work += info.ops * info.mem;
+    }
+    return work;
+}
+
+/* Wrap the root key into a slot, used or not; it is unchanged on failure. What a reader would
+ * refuse is refused here, before the time for it is spent. */
 static int keyring_slot_put(struct keyring *kr, int slot, const struct unlock *u, const void *label,
                             size_t label_len)
 {
-    int rc = slot_wrap(u, kr->store_id, kr->root, label, label_len, (uint64_t)os_now_ms(),
+    struct unlock_kdf kdf;
+    int rc = unlock_kdf_new(u, &kdf);
+    if (rc == 0 && keyring_slot_work(kr, slot) + kdf.ops * kdf.mem > KEYRING_WORK_MAX)
+        rc = KIST_ETOOBIG;
+    if (rc == 0)
+        rc = slot_wrap(u, kr->store_id, kr->root, label, label_len, (uint64_t)os_now_ms(),
                        kr->slots[slot]);
     if (rc == 0)
         kr->revision++;
@@ -339,18 +380,21 @@ int keyring_slot_remove(struct keyring *kr, int slot)
     return 0;
 }
 
-/* Try u on each slot of its kind. The root key and the slot's number, or KIST_EKEY. A slot that is
- * u's but was changed does not end the search: another one may be whole. */
-static int keyring_slots_open(const uint8_t *slots, const struct unlock *u, const uint8_t *store_id,
-                              uint8_t out_root[SLOT_ROOT], int *out_slot,
+/* Try u on each slot of its kind, from one on. The root key and the slot's number, or KIST_EKEY. A
+ * slot that is u's but was changed, or that costs more than u allows, does not end the search:
+ * another one may be whole. What the slots before the right one answered is no failure, so nobody
+ * is told. */
+static int keyring_slots_open(const uint8_t *slots, int from, const struct unlock *u,
+                              const uint8_t *store_id, uint8_t out_root[SLOT_ROOT], int *out_slot,
                               struct error_detail *detail)
 {
+    struct error_detail worst = {.text = ""};
     int rc = unlock_check(u);
     if (rc)
         return error_set(detail, rc, "not something that opens a store");
-    rc = error_set(detail, KIST_EKEY, "no key slot takes %s",
+    rc = error_set(&worst, KIST_EKEY, "no key slot takes %s",
                    u->kind == UNLOCK_PASSPHRASE ? "a passphrase" : "a raw key");
-    for (int i = 0; i < KEYRING_SLOTS; i++) {
+    for (int i = from; i < KEYRING_SLOTS; i++) {
         const uint8_t *slot = slots + i * SLOT_SIZE;
         if (slot[0] != u->kind)
             continue;
@@ -361,29 +405,34 @@ static int keyring_slots_open(const uint8_t *slots, const struct unlock *u, cons
             return 0;
         }
         if (one != KIST_EKEY || rc == KIST_EKEY)
-            rc = error_set(detail, one, "%s", why.text);
+            rc = error_set(&worst, one, "%s", why.text);
     }
-    return rc;
+    return error_set(detail, rc, "%s", worst.text);
 }
 
-int keyring_slot_find(const struct keyring *kr, const struct unlock *u, int *out_slot)
+int keyring_slot_find(const struct keyring *kr, const struct unlock *u, int from, int *out_slot)
 {
     uint8_t root[SLOT_ROOT];
     keyring_check(kr);
-    int rc = keyring_slots_open(kr->slots[0], u, kr->store_id, root, out_slot, NULL);
+    assert(from >= 0);
+    int rc = keyring_slots_open(kr->slots[0], from, u, kr->store_id, root, out_slot, NULL);
     sodium_memzero(root, sizeof root);
     return rc;
 }
 
 /* -- encoding -- */
 
-/* Seal the list of data keys into p, which the header up to the count precedes. */
-static void keyring_encode_list(const struct keyring *kr, uint8_t *header, size_t count,
-                                const struct keyring_key *const keys[KEYRING_KEYS])
+/* Seal the list of data keys into the header, whose bytes up to the list are there. */
+static int keyring_encode_list(const struct keyring *kr, uint8_t *header, size_t count,
+                               const struct keyring_key *const keys[KEYRING_KEYS])
 {
-    uint8_t plain[KEYRING_ENTRY * KEYRING_KEYS], key[32];
+    uint8_t key[32];
+    void *plain = NULL;
+    int rc = secret_new(count * KEYRING_ENTRY, &plain);
+    if (rc)
+        return rc;
     for (size_t i = 0; i < count; i++) {
-        uint8_t *p = plain + i * KEYRING_ENTRY;
+        uint8_t *p = (uint8_t *)plain + i * KEYRING_ENTRY;
         bytes_put32(p, keys[i]->generation);
         bytes_put64(p + 4, keys[i]->created_ms);
         memcpy(p + 12, keys[i]->key, SEAL_KEY);
@@ -393,7 +442,8 @@ static void keyring_encode_list(const struct keyring *kr, uint8_t *header, size_
         header + KEYRING_AT_SEALED, NULL, plain, count * KEYRING_ENTRY, header, KEYRING_AT_NONCE,
         NULL, header + KEYRING_AT_NONCE, key);
     sodium_memzero(key, sizeof key);
-    sodium_memzero(plain, sizeof plain);
+    secret_free(&plain);
+    return 0;
 }
 
 /* The MAC of everything before it. */
@@ -436,7 +486,11 @@ int keyring_encode(const struct keyring *kr, struct buf *b)
         return KIST_ENOMEM;
     keyring_encode_fields(kr, header, len, count);
     memcpy(header + KEYRING_AT_NONCE, nonce, sizeof nonce);
-    keyring_encode_list(kr, header, count, keys);
+    rc = keyring_encode_list(kr, header, count, keys);
+    if (rc) {
+        b->len -= len;
+        return rc;
+    }
     size_t checked = len - KEYRING_MAC - KEYRING_CHECKSUM;
     seal_hash(header + checked, KEYRING_CHECKSUM, NULL, 0, header, checked);
     keyring_mac(kr->root, header, len, header + len - KEYRING_MAC);
@@ -464,6 +518,27 @@ static int keyring_decode_outside(const uint8_t *header, size_t len, struct erro
     return 0;
 }
 
+/* What is readable of the slots. */
+static int keyring_decode_slots(const uint8_t *slots, struct error_detail *detail)
+{
+    uint64_t work = 0;
+    for (int i = 0; i < KEYRING_SLOTS; i++) {
+        struct slot_info info;
+        int rc = slot_describe(slots + i * SLOT_SIZE, &info, detail);
+        if (rc)
+            return rc;
+        work += info.ops * info.mem;
+    }
+    if (work > KEYRING_WORK_MAX)
+        return error_set(
+            detail, KIST_ECORRUPT,
+            "the passphrases in the header cost %llu MiB of Argon2id together, "
+            "passes times memory: only %llu are accepted, and no kist writes more. Put "
+            "back an older copy of the header",
+            (unsigned long long)(work >> 20), (unsigned long long)(KEYRING_WORK_MAX >> 20));
+    return 0;
+}
+
 /* Its readable fields: the checksum, then everything that has a limit. */
 static int keyring_decode_fields(const uint8_t *header, size_t len, struct error_detail *detail)
 {
@@ -479,12 +554,9 @@ static int keyring_decode_fields(const uint8_t *header, size_t len, struct error
     if (count == 0 || count > KEYRING_KEYS || KEYRING_LENGTH(count) != len)
         return error_set(detail, KIST_ECORRUPT, "the header does not fit %u data keys",
                          (unsigned)count);
-    for (int i = 0; i < KEYRING_SLOTS; i++) {
-        struct slot_info info;
-        int rc = slot_describe(header + KEYRING_AT_SLOTS + i * SLOT_SIZE, &info, detail);
-        if (rc)
-            return rc;
-    }
+    int rc = keyring_decode_slots(header + KEYRING_AT_SLOTS, detail);
+    if (rc)
+        return rc;
     if (!seal_suite_available(header[KEYRING_AT_SUITE]))
         return error_set(detail, KIST_ENOTSUP, "suite %d: this machine lacks the instructions",
                          (int)header[KEYRING_AT_SUITE]);
@@ -494,16 +566,16 @@ static int keyring_decode_fields(const uint8_t *header, size_t len, struct error
 /* The data keys into an empty kr that has the root key. */
 static int keyring_decode_list(struct keyring *kr, const uint8_t *header)
 {
-    uint8_t plain[KEYRING_ENTRY * KEYRING_KEYS], key[32];
+    uint8_t key[32];
     size_t count = bytes_get32(header + KEYRING_AT_COUNT);
     int rc = 0;
     keyring_derive_own(kr->root, KEYRING_ID_LIST, key);
     if (crypto_aead_xchacha20poly1305_ietf_decrypt(
-            plain, NULL, NULL, header + KEYRING_AT_SEALED, count * KEYRING_ENTRY + SEAL_TAG, header,
-            KEYRING_AT_NONCE, header + KEYRING_AT_NONCE, key))
+            kr->list, NULL, NULL, header + KEYRING_AT_SEALED, count * KEYRING_ENTRY + SEAL_TAG,
+            header, KEYRING_AT_NONCE, header + KEYRING_AT_NONCE, key))
         rc = KIST_ECORRUPT;
     for (size_t i = 0; i < count && rc == 0; i++) {
-        const uint8_t *p = plain + i * KEYRING_ENTRY;
+        const uint8_t *p = kr->list + i * KEYRING_ENTRY;
         struct keyring_key *k = &kr->keys[i];
         k->generation = bytes_get32(p);
         k->created_ms = bytes_get64(p + 4);
@@ -513,7 +585,7 @@ static int keyring_decode_list(struct keyring *kr, const uint8_t *header)
         kr->newest = k->generation;
     }
     sodium_memzero(key, sizeof key);
-    sodium_memzero(plain, sizeof plain);
+    sodium_memzero(kr->list, sizeof kr->list);
     return rc;
 }
 
@@ -530,6 +602,7 @@ static int keyring_decode_inside(struct keyring *kr, const uint8_t *header, size
     kr->created_ms = bytes_get64(header + KEYRING_AT_CREATED);
     memcpy(kr->store_id, header + KEYRING_AT_STORE_ID, KEYRING_STORE_ID);
     memcpy(kr->slots, header + KEYRING_AT_SLOTS, sizeof kr->slots);
+    keyring_rooted(kr);
     int rc = keyring_decode_list(kr, header);
     return rc ? error_set(detail, rc, "the list of data keys does not open") : 0;
 }
@@ -547,7 +620,7 @@ int keyring_decode(const void *bytes, size_t len, const struct unlock *u, struct
         rc = keyring_alloc(&kr);
     if (rc)
         return rc;
-    rc = keyring_slots_open(header + KEYRING_AT_SLOTS, u, header + KEYRING_AT_STORE_ID, kr->root,
+    rc = keyring_slots_open(header + KEYRING_AT_SLOTS, 0, u, header + KEYRING_AT_STORE_ID, kr->root,
                             &slot, detail);
     if (rc == 0)
         rc = keyring_decode_inside(kr, header, len, detail);

@@ -21,6 +21,10 @@
 #define KEYRING_KEYS 64 /* data keys at most */
 #define KEYRING_STORE_ID 16
 #define KEYRING_ENCODED_MAX 4428 /* bytes of the longest header */
+#define KEYRING_CHECK_KEY 16
+/* What the passphrases of all slots may cost together, passes x bytes: as much as one at the
+ * ceiling, so that whoever made a header cannot ask for it eight times. */
+#define KEYRING_WORK_MAX (UNLOCK_OPS_MAX * UNLOCK_MEM_MAX)
 
 struct keyring;
 
@@ -42,7 +46,8 @@ int keyring_encode(const struct keyring *kr, struct buf *b) KIST_MUST_USE;
 
 /* Open a header with u, which is tried on every slot of its kind. KIST_ENOTKIST, KIST_ENEWER,
  * KIST_ECORRUPT (truncated, damaged, tampered with, KDF costs out of range), KIST_EKEY,
- * KIST_ENOTSUP (suite), KIST_ENOMEM. detail may be NULL. */
+ * KIST_ETOOBIG (slots that cost more than u's maximum, and no other one opens), KIST_ENOTSUP
+ * (suite), KIST_ENOMEM. detail may be NULL; it is written on failure only. */
 int keyring_decode(const void *bytes, size_t len, const struct unlock *u, struct keyring **out,
                    struct error_detail *detail) KIST_MUST_USE;
 /* Take over a header that another process wrote for the same store, with the root key at hand.
@@ -61,8 +66,11 @@ uint32_t keyring_generation(const struct keyring *kr); /* the newest: seal new f
 const uint8_t *keyring_data_key(const struct keyring *kr, uint32_t generation);
 /* All of them, oldest first; returns how many. */
 size_t keyring_generations(const struct keyring *kr, struct keyring_generation out[KEYRING_KEYS]);
-/* A key for another purpose, out_len 16 to 64 bytes: crypto_kdf from the root key. "kisthead" is
- * taken. */
+/* KEYRING_CHECK_KEY bytes: the key of seal_check() over headers of segments and frames. In secret
+ * memory, the same for the life of the store, good until kr is freed. */
+const uint8_t *keyring_check_key(const struct keyring *kr);
+/* A key for another purpose, out_len 16 to 64 bytes: crypto_kdf from the root key. "kisthead" and
+ * "kistchck" are taken. */
 void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id, uint8_t *out,
                     size_t out_len);
 
@@ -72,16 +80,18 @@ int keyring_rotate(struct keyring *kr) KIST_MUST_USE;
 int keyring_retire(struct keyring *kr, uint32_t generation) KIST_MUST_USE;
 
 /* Slots are numbered 0 to KEYRING_SLOTS - 1 and keep their number. KIST_ENOKEY: no such slot in
- * use. */
+ * use. KIST_ETOOBIG from add and replace: all are used, or together they would cost more than
+ * KEYRING_WORK_MAX. */
 int keyring_slot_add(struct keyring *kr, const struct unlock *u, const void *label,
-                     size_t label_len, int *out_slot) KIST_MUST_USE; /* KIST_ETOOBIG: all used */
+                     size_t label_len, int *out_slot) KIST_MUST_USE;
 int keyring_slot_replace(struct keyring *kr, int slot,
                          const struct unlock *u) KIST_MUST_USE;      /* keeps the label */
 int keyring_slot_remove(struct keyring *kr, int slot) KIST_MUST_USE; /* KIST_EINVAL: the last one */
 int keyring_slot_count(const struct keyring *kr);
 int keyring_slot_describe(const struct keyring *kr, int slot, struct slot_info *out) KIST_MUST_USE;
-/* Which slot u opens: KIST_EKEY when none. Takes the time of a decode. */
-int keyring_slot_find(const struct keyring *kr, const struct unlock *u,
+/* The first slot, from number from on, that u opens: KIST_EKEY when none. Takes the time of a
+ * decode. */
+int keyring_slot_find(const struct keyring *kr, const struct unlock *u, int from,
                       int *out_slot) KIST_MUST_USE;
 
 #endif

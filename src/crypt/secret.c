@@ -6,6 +6,10 @@
  * odd length would misplace a struct) and the test seam: libsodium allocates by itself, so os_hook
  * is asked here.
  *
+ * A child of fork() gets these pages empty (MADV_WIPEONFORK): it has no use for the keys, and locks
+ * are not inherited, so they could be swapped out for as long as it lives. It must not release
+ * them: libsodium would miss its canary.
+ *
  * Locking is a wish. A container with RLIMIT_MEMLOCK 0 must still open its store, so a refused
  * mlock is no error; who cares asks secret_lock_memory(), which answers.
  *
@@ -50,6 +54,16 @@ static bool secret_refused(size_t len)
 #endif
 }
 
+/* The whole pages that [p, p + len) touches. */
+static void *secret_pages(void *p, size_t len, size_t *out_len)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)p & ~(page - 1);
+    uintptr_t end = ((uintptr_t)p + len + page - 1) & ~(page - 1);
+    *out_len = end - first;
+    return (char *)p - ((uintptr_t)p - first);
+}
+
 int secret_new(size_t len, void **out)
 {
     assert(len > 0 && len < SIZE_MAX / 2);
@@ -60,6 +74,10 @@ int secret_new(size_t len, void **out)
     void *p = secret_refused(size) ? NULL : sodium_malloc(size);
     if (!p)
         return KIST_ENOMEM;
+    size_t whole;
+    void *first = secret_pages(p, size, &whole);
+    /* A wish, too: Linux before 4.14 lacks it, and there no store opens (os_fork_guard_new). */
+    (void)madvise(first, whole, MADV_WIPEONFORK);
     sodium_memzero(p, size);
 #ifdef KIST_TESTING
     secret_count++;
@@ -80,16 +98,6 @@ void secret_free(void **p)
 bool secret_equal(const void *a, const void *b, size_t len)
 {
     return sodium_memcmp(a, b, len) == 0;
-}
-
-/* The whole pages that [p, p + len) touches. */
-static void *secret_pages(void *p, size_t len, size_t *out_len)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = (uintptr_t)p & ~(page - 1);
-    uintptr_t end = ((uintptr_t)p + len + page - 1) & ~(page - 1);
-    *out_len = end - first;
-    return (char *)p - ((uintptr_t)p - first);
 }
 
 bool secret_lock_memory(void *p, size_t len)

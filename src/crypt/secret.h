@@ -1,5 +1,5 @@
-/* Memory for secrets: guarded, locked, kept out of cores and wiped on release. Also where libsodium
- * is started. */
+/* Memory for secrets: guarded, locked, kept out of cores, wiped on release and empty in a child of
+ * fork(). Also where libsodium is started. */
 #ifndef KIST_CRYPT_SECRET_H
 #define KIST_CRYPT_SECRET_H
 
@@ -17,7 +17,8 @@ int secret_init(void) KIST_MUST_USE;
  * data. KIST_ENOMEM. Where locking is refused (RLIMIT_MEMLOCK) the memory is still guarded and
  * wiped. */
 int secret_new(size_t len, void **out) KIST_MUST_USE;
-/* Wipe, free, set *p to NULL; NULL is fine. Aborts when somebody wrote beyond the end. */
+/* Wipe, free, set *p to NULL; NULL is fine. Aborts when somebody wrote beyond the end, and in a
+ * child for what its parent made: leave that alone. */
 void secret_free(void **p);
 
 #ifdef KIST_TESTING

@@ -3,8 +3,9 @@
  * A passphrase goes through Argon2id v1.3 with the costs in the file. Those costs come from a file
  * that an enemy may have written, so they are held against a floor (or a thief's copy would be
  * cheap to guess) and a ceiling (or opening a store would eat the machine) before a byte of memory
- * is spent. A raw key has its entropy already: keyed BLAKE2b with the salt, so that the same raw
- * key in two places makes two unrelated keys. */
+ * is spent. The ceiling is what somebody may want for a store of his own; who reads the file of a
+ * stranger sets a lower maximum (struct unlock). A raw key has its entropy already: keyed BLAKE2b
+ * with the salt, so that the same raw key in two places makes two unrelated keys. */
 #include "crypt/unlock.h"
 
 #include "base/bytes.h"
@@ -105,6 +106,21 @@ static void unlock_key_raw(const struct unlock *u, const struct unlock_kdf *kdf,
     assert(rc == 0);
 }
 
+static int unlock_affordable(const struct unlock *u, const struct unlock_kdf *kdf,
+                             struct error_detail *detail)
+{
+    uint64_t ops = u->max_ops ? u->max_ops : UNLOCK_OPS_MAX;
+    uint64_t mem = u->max_mem ? u->max_mem : UNLOCK_MEM_MAX;
+    if (kdf->ops <= ops && kdf->mem <= mem)
+        return 0;
+    return error_set(
+        detail, KIST_ETOOBIG,
+        "it asks for %" PRIu64 " passes of Argon2id over %" PRIu64
+        " KiB, more than the limit of %" PRIu64 " over %" PRIu64
+        " KiB: if you trust it, set kdf_ops and kdf_mem_kib of the secret to its costs",
+        kdf->ops, kdf->mem >> 10, ops, mem >> 10);
+}
+
 int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out_key[UNLOCK_KEY],
                struct error_detail *detail)
 {
@@ -121,6 +137,9 @@ int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out
         return 0;
     }
     assert(unlock_ops_fit(kdf->ops) && unlock_mem_fits(kdf->mem));
+    rc = unlock_affordable(u, kdf, detail);
+    if (rc)
+        return rc;
     uint8_t key[UNLOCK_KEY];
     if (crypto_pwhash_argon2id(key, sizeof key, u->ptr, u->len, kdf->salt, kdf->ops,
                                (size_t)kdf->mem, crypto_pwhash_argon2id_ALG_ARGON2ID13) == 0)

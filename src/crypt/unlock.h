@@ -29,13 +29,16 @@ enum unlock_kind {
 #define UNLOCK_MEM_DEFAULT ((uint64_t)64 << 20)
 
 /* Borrowed by every function that takes one. ops and mem are for writing a passphrase: 0 = the
- * default. */
+ * default. max_ops and max_mem are for reading what a stranger may have written: 0 = as much as a
+ * file may ask for. */
 struct unlock {
     enum unlock_kind kind;
     const void *ptr;
     size_t len;
     uint64_t ops;
     uint64_t mem; /* bytes */
+    uint64_t max_ops;
+    uint64_t max_mem; /* bytes */
 };
 
 /* How the key is made, as it is stored: nothing in it is secret. */
@@ -60,7 +63,8 @@ void unlock_kdf_encode(const struct unlock_kdf *kdf, uint8_t out[UNLOCK_KDF_SIZE
 int unlock_kdf_decode(uint8_t kind, const uint8_t p[UNLOCK_KDF_SIZE], struct unlock_kdf *out,
                       struct error_detail *detail) KIST_MUST_USE;
 /* Make the key. Takes the time and memory that kdf asks for. KIST_EKEY when u is of another kind,
- * KIST_ENOMEM, and as unlock_check. */
+ * KIST_ETOOBIG when kdf asks for more than u's maximum (nothing is spent then), KIST_ENOMEM, and as
+ * unlock_check. */
 int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out_key[UNLOCK_KEY],
                struct error_detail *detail) KIST_MUST_USE;
 

@@ -12,6 +12,8 @@
 
 #include <assert.h>
 
+#define APPLY_WARM_KEY 136 /* bytes; longer keys are not fetched ahead */
+
 size_t log_index_key(uint64_t bucket, struct kist_bytes key, uint8_t out[LOG_INDEX_KEY])
 {
     assert(key.len <= KIST_KEY_MAX);
@@ -192,17 +194,10 @@ static int apply_delete(struct log *log, struct segment *s, const struct frame_o
 
 static int apply_purge_later(struct log *log, uint64_t bucket)
 {
-    if (log->purges_len == log->purges_cap) {
-        size_t cap = log->purges_cap ? log->purges_cap * 2 : 8;
-        uint64_t *p = os_alloc(cap * sizeof *p);
-        if (!p)
-            return KIST_ENOMEM;
-        if (log->purges_len)
-            memcpy(p, log->purges, log->purges_len * sizeof *p);
-        os_free(log->purges);
-        log->purges = p;
-        log->purges_cap = cap;
-    }
+    uint64_t *p = array_room(log->purges, log->purges_len, &log->purges_cap, sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    log->purges = p;
     log->purges[log->purges_len++] = bucket;
     atomic_store_explicit(&log->upkeep, 1, memory_order_relaxed);
     return 0;
@@ -234,9 +229,31 @@ int apply_op(struct log *log, struct segment *s, uint64_t frame, const struct fr
             : op->kind == FRAME_DELETE ? apply_delete(log, s, op, key, n)
                                        : apply_drop(log, s, op, key, n);
     os_wipe(key, n);
+    if (op->revision > log->newest)
+        log->newest = op->revision;
     if (r == 0 && !log->replaying)
         changes_add(log->changes, op);
     return r;
+}
+
+/* Fetch the ways to the keys of the next operations from memory, all side by side. */
+void apply_warm(struct log *log, const struct frame_op *ops, size_t n)
+{
+    uint8_t bytes[TREE_WARM_MAX][APPLY_WARM_KEY];
+    struct tree_key keys[TREE_WARM_MAX];
+    struct tree_root root = tree_working(log->index);
+    size_t len = 0;
+    for (size_t i = 0; i < n && i < TREE_WARM_MAX; i++) {
+        if (ops[i].kind == FRAME_DROP || ops[i].key_len + 8 > APPLY_WARM_KEY)
+            continue;
+        bytes_put64be(bytes[len], ops[i].bucket);
+        memcpy(bytes[len] + 8, ops[i].key, ops[i].key_len);
+        keys[len] = (struct tree_key){bytes[len], ops[i].key_len + 8};
+        len++;
+    }
+    if (len > 1)
+        tree_warm(&root, keys, len);
+    os_wipe(bytes, sizeof bytes);
 }
 
 /* -- cleaning -- */
@@ -330,7 +347,7 @@ void apply_clear(struct log *log)
         if (t->slot[i])
             apply_clear_segment(t->slot[i]);
     }
-    log->live_bytes = log->drops = log->catalog_revision = log->tombs = 0;
+    log->live_bytes = log->drops = log->catalog_revision = log->tombs = log->newest = 0;
     log->purges_len = log->moves_len = 0;
     log->moves_offset = 0;
 }

@@ -7,7 +7,12 @@
  *
  * A backup since a revision has every record that is there, but the value only when it is younger than that: what is not
  * named any more was deleted. That costs a key for each record and needs no deletes to be remembered. Records that have
- * expired and were not swept yet are in it too; they stay expired. */
+ * expired and were not swept yet are in it too; they stay expired.
+ *
+ * The head names the lineage that the revisions count (lineage.c). An increment that starts before the store was restored
+ * could go onto nothing, and of a salvaged store it would delete what could not be read: both are refused here, not when
+ * the backup is needed. What a backup holds is durable in the store first (KIST_SYNC_NONE): else a power cut could take
+ * its revisions back and the store give them to other commits, and the next increment would go on from those. */
 #include "engine/backup.h"
 
 #include <assert.h>
@@ -27,6 +32,7 @@ void backup_key(const struct keyring *kr, uint8_t out[UNLOCK_KEY])
 struct backup_writer {
     struct log *log;
     uint64_t since;
+    struct lineage lineage;
     kist_write_fn *write;
     void *ctx;
     struct stream_writer *stream;
@@ -99,6 +105,7 @@ static int backup_head(struct backup_writer *w, uint64_t revision)
     w->record.len = 0;
     buf_add_varint(&w->record, w->since);
     buf_add_varint(&w->record, revision);
+    buf_add(&w->record, w->lineage.own, LINEAGE_ID);
     return backup_write_record(w);
 }
 
@@ -152,6 +159,8 @@ static int backup_records(struct backup_writer *w, const struct tree_root *root)
         uint64_t bucket = bytes_get64be(c->key);
         bool good = entry_decode(c->payload, c->payload_len, &e);
         assert(good);
+        if (lineage_is(c->key, c->key_len))
+            continue;
         if (e.flags & ENTRY_DROP) {
             dropped = bucket;
             r = backup_drop(w, bucket, e.revision);
@@ -175,12 +184,35 @@ static int backup_end(struct backup_writer *w, uint64_t revision)
     return r ? r : stream_write_end(&w->stream);
 }
 
+/* Can an increment start there? */
+static int backup_since(const struct backup_writer *w, uint64_t revision)
+{
+    struct error_detail *d = w->log->base.detail;
+    if (w->since > revision)
+        return error_set(d, KIST_EROLLBACK, "the store is at revision %llu: there is nothing since %llu",
+                         (unsigned long long)revision, (unsigned long long)w->since);
+    if (w->since && w->since < w->lineage.begins)
+        return error_set(d, KIST_EROLLBACK,
+                         "the store was restored at revision %llu: what starts at %llu continues no backup of it; make a whole one",
+                         (unsigned long long)w->lineage.begins, (unsigned long long)w->since);
+    if (w->since && w->log->salvaged)
+        return error_set(d, KIST_ENOTSUP, "the store is damaged: an increment would delete what cannot be read; make a whole backup");
+    return 0;
+}
+
+/* A salvaged store has perhaps lost the record, and certainly more: nothing is to continue its backup. */
+static int backup_lineage(struct backup_writer *w, const struct tree_root *root)
+{
+    return w->log->salvaged ? os_random(w->lineage.own, LINEAGE_ID) : lineage_read(w->log, root, &w->lineage);
+}
+
 static int backup_write_root(struct backup_writer *w, const struct tree_root *root)
 {
-    if (w->since > root->tag)
-        return error_set(w->log->base.detail, KIST_EROLLBACK, "the store is at revision %llu: there is nothing since %llu",
-                         (unsigned long long)root->tag, (unsigned long long)w->since);
-    int r = backup_begin(w);
+    int r = backup_lineage(w, root);
+    if (r == 0)
+        r = backup_since(w, root->tag);
+    if (r == 0)
+        r = backup_begin(w);
     if (r == 0)
         r = backup_head(w, root->tag);
     if (r == 0)
@@ -188,6 +220,18 @@ static int backup_write_root(struct backup_writer *w, const struct tree_root *ro
     if (r == 0)
         r = backup_end(w, root->tag);
     return r;
+}
+
+/* What is visible is in the file; segments before the active one were synced when they ended. */
+static int backup_durable(struct log *log, struct segment *active, uint64_t revision)
+{
+    if (log->salvaged || atomic_load(&log->shared.page->durable) >= revision)
+        return 0;
+    bool held = true;
+    int r = segment_sync(active);
+    if (r && log->read_only && shared_held(&log->shared, SHARED_PRESENCE, &held) == 0 && !held)
+        return 0; /* nobody writes: perhaps nobody can, and such a medium cannot be synced */
+    return r ? error_set(log->base.detail, r, "what is to be backed up cannot be made durable") : 0;
 }
 
 int backup_write(struct engine *e, uint64_t since, kist_write_fn *write, void *ctx, uint64_t *out_revision)
@@ -200,15 +244,18 @@ int backup_write(struct engine *e, uint64_t since, kist_write_fn *write, void *c
         return r;
     if (log->memory)
         return error_set(e->detail, KIST_ENOTSUP, "no secret opens a store in memory: it cannot be backed up");
+    r = follow_fresh(log);
     (void)pthread_mutex_lock(&log->state);
-    r = follow_durable(log);
-    (void)pthread_mutex_unlock(&log->state);
     if (r == 0)
-        r = tree_snap_take(log->index, &snap);
+        r = tree_snap_take(log->index, &snap); /* keeps the active segment, too */
+    struct segment *active = log->active;
+    (void)pthread_mutex_unlock(&log->state);
     if (r)
         return r;
     buf_init(&w.record, true);
-    r = backup_write_root(&w, &snap.root);
+    r = backup_durable(log, active, snap.root.tag);
+    if (r == 0)
+        r = backup_write_root(&w, &snap.root);
     if (w.stream)
         stream_write_abort(&w.stream);
     if (r == 0 && out_revision)
@@ -312,15 +359,18 @@ int backup_read_open(struct backup_reader *r, int fd, const struct unlock *u, st
         return e;
     r->since = bytes_in_varint(&in);
     r->revision = bytes_in_varint(&in);
+    const uint8_t *lineage = bytes_in_take(&in, LINEAGE_ID);
+    if (lineage)
+        memcpy(r->lineage, lineage, LINEAGE_ID);
     return in.bad || bytes_in_left(&in) || r->since > r->revision ? backup_damaged(r, "its head makes no sense") : 0;
 }
 
-/* Each index key once, in ascending order, and nothing of a bucket that was dropped. */
+/* Each index key once, in ascending order, and nothing of a bucket that was dropped, nor what is a store's own. */
 static bool backup_in_order(struct backup_reader *r, const struct backup_record *record)
 {
     uint8_t key[LOG_INDEX_KEY];
     size_t n = log_index_key(record->bucket, record->key, key);
-    if (r->last_len && bytes_compare(r->last, r->last_len, key, n) >= 0)
+    if ((r->last_len && bytes_compare(r->last, r->last_len, key, n) >= 0) || lineage_is(key, n))
         return false;
     memcpy(r->last, key, n);
     r->last_len = n;

@@ -5,7 +5,7 @@
 #include "crypt/keyring.h"
 #include "crypt/stream.h"
 #include "engine/engine.h"
-#include "engine/log.h"
+#include "engine/lineage.h"
 
 #define BACKUP_FORMAT 1
 #define BACKUP_MAGIC "KISTBACK"        /* in clear, before the header of the store */
@@ -47,6 +47,7 @@ struct backup_reader {
     struct stream_reader *stream;
     struct error_detail *detail;
     uint64_t since, revision;
+    uint8_t lineage[LINEAGE_ID]; /* of those two */
     struct backup_counts seen;
     uint32_t value_left;   /* of the last record's value, not read yet */
     uint64_t dropped;      /* the last bucket that was dropped; 0: none */

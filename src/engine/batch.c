@@ -5,33 +5,18 @@
  * pointers until then: the buffer moves as it grows. */
 #include "engine/batch.h"
 
-static int batch_room(struct batch *b)
-{
-    if (b->len < b->cap)
-        return 0;
-    size_t cap = b->cap ? b->cap * 2 : 256;
-    struct batch_op *p = os_alloc(cap * sizeof *p);
-    if (!p)
-        return KIST_ENOMEM;
-    if (b->len)
-        memcpy(p, b->op, b->len * sizeof *p);
-    os_free(b->op);
-    b->op = p;
-    b->cap = cap;
-    return 0;
-}
-
 /* op with its key copied; the value, if any, is appended by the caller behind it. */
 int batch_add(struct batch *b, const struct frame_op *op)
 {
-    int r = batch_room(b);
-    if (r)
-        return r;
-    struct batch_op *to = &b->op[b->len];
+    struct batch_op *ops = array_room(b->op, b->len, &b->cap, sizeof *ops);
+    if (!ops)
+        return KIST_ENOMEM;
+    b->op = ops;
+    struct batch_op *to = &ops[b->len];
     *to = (struct batch_op){.op = *op, .key_at = b->bytes.len};
     buf_add(&b->bytes, op->key, op->key_len);
     to->value_at = b->bytes.len;
-    r = buf_status(&b->bytes);
+    int r = buf_status(&b->bytes);
     if (r == 0)
         b->len++;
     return r;

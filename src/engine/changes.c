@@ -92,8 +92,8 @@ int changes_read(struct engine *e, uint64_t *io_since, int (*each)(const struct 
     int r = log_entered(log);
     if (r)
         return r;
+    r = follow_fresh(log);
     (void)pthread_mutex_lock(&log->state);
-    r = follow_durable(log);
     uint64_t visible = tree_published_tag(log->index);
     const struct log_changes *c = log->changes;
     if (r == 0 && *io_since < c->forgotten)
@@ -126,13 +126,13 @@ int changes_wait(struct engine *e, uint64_t since, int64_t timeout_us, const _At
         int r = log_entered(log);
         if (r)
             return r;
-        uint64_t visible = atomic_load(&log->shared.page->visible);
-        if (visible > since)
+        uint32_t turn = shared_turn(&log->shared); /* before the looks at what may wake us */
+        if (atomic_load(&log->shared.page->visible) > since)
             return 0;
         int64_t left = end < 0 ? -1 : end - os_mono_us();
         if ((end >= 0 && left <= 0) || (cancel && atomic_load(cancel)))
             return KIST_ETIMEOUT;
-        shared_wait(&log->shared, visible, left);
+        shared_wait(&log->shared, turn, left);
     }
 }
 

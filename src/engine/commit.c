@@ -18,17 +18,28 @@
 #define COMMIT_TAIL 512u                     /* kept free in a segment for its END */
 #define COMMIT_RESERVE (UINT64_C(16) << 10)  /* kept free on the disk for deletes */
 #define COMMIT_PATIENCE_US 200000            /* for another process's fsync, before doing one of our own */
+#define COMMIT_SLEEP_US 1000000              /* nobody is forgotten: a leader wakes the next one */
 #define COMMIT_PENDING_MAX (1u << 20)
 
-/* -- flushing -- */
+/* -- waking -- */
+
+static void commit_wake(struct log *log, uint32_t group, int count)
+{
+    uint32_t i = group % LOG_TURNS;
+    atomic_fetch_add(&log->sync[i].turn, 1);
+    if (atomic_load(&log->sync[i].sleepers)) /* who comes later finds the turn changed */
+        os_futex_wake(&log->sync[i].turn, count, false);
+}
 
 static void commit_fail(struct log *log, int code, const char *what)
 {
     (void)error_set(log->base.detail, code, "%s failed: the store is read-only until it is opened again", what);
     atomic_store(&log->failed, 1);
-    atomic_fetch_add(&log->sync_turn, 1);
-    os_futex_wake(&log->sync_turn, INT32_MAX, false);
+    for (uint32_t i = 0; i < LOG_TURNS; i++)
+        commit_wake(log, i, INT32_MAX);
 }
+
+/* -- flushing -- */
 
 /* Take the pending bytes and freeze the root that goes with them. False: there are none. */
 static bool commit_steal(struct log *log, uint64_t *out_sequence, int *out_r)
@@ -42,7 +53,8 @@ static bool commit_steal(struct log *log, uint64_t *out_sequence, int *out_r)
         log->flushing_segment = log->pending_segment;
         log->pending = empty;
         log->pending.len = 0;
-        *out_sequence = log->pending_sequence;
+        *out_sequence = log->stolen = log->pending_sequence;
+        log->stolen_group++;
         *out_r = log->broken ? 0 : follow_capture(log); /* broken: half a commit is in it; loading anew shows these */
         some = true;
     }
@@ -73,6 +85,7 @@ int commit_flush(struct log *log)
         log->flushing.len = 0;
         if (r == 0) {
             log->flushed = sequence;
+            log->flushed_group = log->stolen_group;
             log->flushed_segment = log->flushing_segment;
         }
         if (log->flushing.cap > 4 * COMMIT_PENDING_MAX)
@@ -172,6 +185,8 @@ static int commit_apply(struct log *log, struct frame_op *ops, size_t n, const s
     int r = h->len <= COMMIT_PENDING_MAX || log->pending.len ? (buf_reserve(&log->pending, h->len) ? 0 : KIST_ENOMEM) : 0;
     log->pending.failed = false;
     for (size_t i = 0; i < n && r == 0; i++) {
+        if (i % TREE_WARM_MAX == 0 && n > 1)
+            apply_warm(log, ops + i, n - i);
         r = apply_op(log, log->active, at, &ops[i]);
         if (r)
             log->broken = true;
@@ -359,8 +374,6 @@ int commit_roll(struct log *log)
     }
     assert(s->birth == log->at.sequence + 1);
     (void)pthread_mutex_lock(&log->state);
-    if (log->flags & KIST_MAP)
-        segment_map(log->active, log->active->end);
     atomic_store(&page->appending, 1); /* who finds us dead looks for the new segment */
     r = commit_enter(log, s);
     if (r == 0) {
@@ -413,7 +426,7 @@ static int commit_sync(struct log *log, struct segment *s, uint64_t target)
     struct shared_page *page = log->shared.page;
     int64_t end = 0;
     for (;;) {
-        uint64_t visible = atomic_load(&page->visible);
+        uint32_t turn = shared_turn(&log->shared);
         if (atomic_load(&page->durable) >= target) {
             shared_publish(&log->shared, target);
             return 0;
@@ -431,7 +444,7 @@ static int commit_sync(struct log *log, struct segment *s, uint64_t target)
         }
         if (!end)
             end = os_mono_us() + COMMIT_PATIENCE_US;
-        shared_wait(&log->shared, visible, 1000);
+        shared_wait(&log->shared, turn, 1000);
     }
 }
 
@@ -443,7 +456,7 @@ static void commit_publish(struct log *log)
     (void)pthread_mutex_unlock(&log->state);
 }
 
-static int commit_lead(struct log *log)
+static int commit_lead(struct log *log, uint32_t *out_group)
 {
     struct tree_snap hold;
     commit_gather(log);
@@ -457,6 +470,7 @@ static int commit_lead(struct log *log)
     (void)pthread_mutex_lock(&log->state);
     struct segment *s = log->flushed_segment;
     uint64_t target = log->flushed;
+    *out_group = log->flushed_group;
     (void)pthread_mutex_unlock(&log->state);
     if (log->sync_mode == KIST_SYNC_NONE)
         shared_publish(&log->shared, target);
@@ -470,25 +484,54 @@ static int commit_lead(struct log *log)
     return r;
 }
 
+/* Lead, unless somebody does. Whose frames are done are woken then, all of them; of each later group one, so that somebody
+ * leads it. */
+static bool commit_try_lead(struct log *log, uint64_t sequence, int *out_r)
+{
+    uint32_t idle = 0;
+    if (!atomic_compare_exchange_strong(&log->sync_busy, &idle, 1))
+        return false;
+    uint32_t before = log->woken_group, last = before;
+    *out_r = atomic_load(&log->durable) >= sequence ? 0 : commit_lead(log, &last);
+    log->woken_group = last;
+    atomic_store(&log->sync_busy, 0);
+    for (uint32_t i = 0; i < LOG_TURNS; i++) {
+        bool done = i < last - before;
+        commit_wake(log, done ? last - i : last - i + LOG_TURNS, done ? INT32_MAX : 1);
+    }
+    return true;
+}
+
+/* The group whose sync makes this sequence durable. */
+static uint32_t commit_group(struct log *log, uint64_t sequence)
+{
+    (void)pthread_mutex_lock(&log->state);
+    uint32_t group = log->stolen_group + (sequence > log->stolen);
+    (void)pthread_mutex_unlock(&log->state);
+    return group;
+}
+
+/* Until a leader has done something for this group, or there is none. */
+static void commit_sleep(struct log *log, uint64_t sequence)
+{
+    uint32_t i = commit_group(log, sequence) % LOG_TURNS;
+    uint32_t seen = atomic_load(&log->sync[i].turn);
+    atomic_fetch_add(&log->sync[i].sleepers, 1);
+    if (atomic_load(&log->durable) < sequence && atomic_load(&log->sync_busy) && !atomic_load(&log->failed))
+        os_futex_wait(&log->sync[i].turn, seen, COMMIT_SLEEP_US, false);
+    atomic_fetch_sub(&log->sync[i].sleepers, 1);
+}
+
 int commit_wait(struct log *log, uint64_t sequence)
 {
-    for (;;) {
-        if (atomic_load(&log->durable) >= sequence)
-            return 0;
+    int r = 0;
+    while (atomic_load(&log->durable) < sequence) {
         if (atomic_load(&log->failed))
             return KIST_EMAYBE;
-        uint32_t turn = atomic_load(&log->sync_turn), idle = 0;
-        if (atomic_load(&log->durable) >= sequence)
-            return 0;
-        if (!atomic_compare_exchange_strong(&log->sync_busy, &idle, 1)) {
-            os_futex_wait(&log->sync_turn, turn, 1000000, false);
-            continue;
-        }
-        int r = atomic_load(&log->durable) >= sequence ? 0 : commit_lead(log);
-        atomic_store(&log->sync_busy, 0);
-        atomic_fetch_add(&log->sync_turn, 1);
-        os_futex_wake(&log->sync_turn, INT32_MAX, false);
-        if (r)
+        if (!commit_try_lead(log, sequence, &r))
+            commit_sleep(log, sequence);
+        else if (r)
             return KIST_EMAYBE; /* it is in the log, or may be */
     }
+    return 0;
 }

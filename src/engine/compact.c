@@ -47,6 +47,19 @@ bool compact_guards(const struct log *log, const struct segment *s)
     return s->many_count && compact_older(log, s, s->many_newest);
 }
 
+/* Dead puts, or deletes that guard against nothing any more. */
+bool compact_pays(const struct log *log, const struct segment *s)
+{
+    if (s->put_count > s->live_count || (s->many_count && !compact_older(log, s, s->many_newest)))
+        return true;
+    for (size_t i = 0; i < s->guards_len; i++) {
+        const struct segment *g = table_find(log, s->guards[i].shadow);
+        if (!g || g->gone)
+            return true;
+    }
+    return false;
+}
+
 /* Segments that hold nothing anybody needs. */
 bool compact_is_empty(const struct log *log, const struct segment *s)
 {
@@ -246,36 +259,49 @@ static int compact_copy_frame(struct log *log, struct log_compaction *c)
     return r;
 }
 
+bool compact_is_copied(const struct log_compaction *c)
+{
+    return c->next == c->inputs_len && c->batch.len == 0;
+}
+
+/* The rest of the input at c->walk; *out_more: the time was over before its end. */
+static int compact_copy_segment(struct log *log, struct log_compaction *c, int64_t end, bool *out_more)
+{
+    int r = 0;
+    while ((r = follow_walk_next(&c->walk)) == 1) {
+        uint64_t before = c->walk.offset;
+        r = compact_copy_frame(log, c);
+        if (r < 0)
+            return r;
+        c->copied += c->walk.header.len;
+        assert(c->walk.offset == before);
+        *out_more = os_mono_us() > end;
+        if (*out_more)
+            return segment_sync(c->out); /* in small portions: the commit that does this waits for it */
+    }
+    if (r == 0 && c->walk.offset != c->walk.s->end)
+        r = error_set(log->base.detail, KIST_ECORRUPT, "segment %012llu.log ends at offset %llu, too early",
+                      (unsigned long long)c->walk.s->number, (unsigned long long)c->walk.offset);
+    return r;
+}
+
 int compact_copy(struct log *log, struct log_compaction *c, int64_t budget_us)
 {
-    int64_t end = os_mono_us() + budget_us;
-    int r = 0;
+    int64_t end = budget_us < 0 ? INT64_MAX : os_mono_us() + budget_us;
     while (c->next < c->inputs_len) {
+        bool more = false;
         if (!c->walk.s) {
             follow_walk_init(&c->walk, log, c->inputs[c->next], SEGMENT_HEADER, (const uint8_t[SEAL_TAG]){0});
             c->walk.limit = c->inputs[c->next]->end;
         }
-        while ((r = follow_walk_next(&c->walk)) == 1) {
-            uint64_t before = c->walk.offset;
-            r = compact_copy_frame(log, c);
-            if (r < 0)
-                return r;
-            c->copied += c->walk.header.len;
-            assert(c->walk.offset == before);
-            if (budget_us >= 0 && os_mono_us() > end)
-                return segment_sync(c->out); /* in small portions: the commit that does this waits for it */
-        }
-        if (r == 0 && c->walk.offset != c->walk.s->end)
-            r = error_set(log->base.detail, KIST_ECORRUPT, "segment %012llu.log ends at offset %llu, too early",
-                          (unsigned long long)c->walk.s->number, (unsigned long long)c->walk.offset);
-        if (r < 0)
+        int r = compact_copy_segment(log, c, end, &more);
+        if (r || more)
             return r;
         follow_walk_done(&c->walk);
         c->walk.s = NULL;
         c->next++;
     }
-    r = c->out ? batch_write(log, &c->batch, c->out) : 0;
-    return r ? r : 1;
+    return c->out ? batch_write(log, &c->batch, c->out) : 0;
 }
 
 /* -- the switch -- */
@@ -298,47 +324,72 @@ static int compact_name(struct log *log, struct log_compaction *c)
     return r ? r : os_sync_dir(log->dir);
 }
 
-/* Tell the log, then do in this process what others do when they read it. Gate held. */
+/* What the SWITCH with this sequence says, in this process: the output is in, the inputs are out. Before the SWITCH is
+ * appended, so that nobody sees it without what it says; whose snapshot is older goes by birth and gone_at. */
+static int compact_enter(struct log *log, struct log_compaction *c, bool empty, uint64_t sequence)
+{
+    (void)pthread_mutex_lock(&log->state);
+    int r = follow_moves_room(log);
+    if (r == 0 && !empty)
+        r = table_add(log, c->out);
+    for (size_t i = 0; i < c->inputs_len && r == 0; i++) {
+        c->inputs[i]->gone = true;
+        c->inputs[i]->gone_at = sequence;
+        log->segment_bytes -= c->inputs[i]->end;
+    }
+    if (r == 0 && !empty)
+        log->moves[log->moves_len++] = c->out;
+    (void)pthread_mutex_unlock(&log->state);
+    return r;
+}
+
+/* The SWITCH was not appended. The output stays in the table, as gone, until the handle closes. */
+static void compact_leave(struct log *log, struct log_compaction *c, bool empty)
+{
+    (void)pthread_mutex_lock(&log->state);
+    for (size_t i = 0; i < c->inputs_len; i++) {
+        c->inputs[i]->gone = false;
+        c->inputs[i]->gone_at = 0;
+        log->segment_bytes += c->inputs[i]->end;
+    }
+    if (!empty) {
+        assert(log->moves[log->moves_len - 1] == c->out);
+        log->moves_len--;
+        log->segment_bytes -= c->out->end;
+        c->out->gone = true;
+        c->out = NULL;
+    }
+    (void)pthread_mutex_unlock(&log->state);
+}
+
+/* Tell the log, and do in this process what others do when they read it. Gate held. */
 static int compact_commit(struct log *log, struct log_compaction *c, bool empty, uint64_t *out_sequence)
 {
     struct buf payload;
-    int r = 0;
+    uint64_t sequence = log->at.sequence + 1;
     buf_init(&payload, false);
     if (!empty) {
-        c->out->birth = log->at.sequence + 1;
+        c->out->birth = sequence;
         c->out->first_sequence = 1;
     }
     manifest_switch(&payload, &c->out, empty ? 0 : 1, c->inputs, c->inputs_len);
-    r = buf_status(&payload);
+    int r = buf_status(&payload);
     if (r == 0)
-        r = follow_moves_room(log);
-    (void)pthread_mutex_lock(&log->state);
-    if (r == 0 && !empty)
-        r = table_add(log, c->out);
-    (void)pthread_mutex_unlock(&log->state);
+        r = compact_enter(log, c, empty, sequence);
     if (r == 0) {
         r = commit_append_payload(log, FRAME_SWITCH, &payload, out_sequence);
-        if (r && !empty) { /* it stays in the table, as gone, until the handle closes */
-            c->out->gone = true;
-            log->segment_bytes -= c->out->end;
-            c->out = NULL;
-        }
+        if (r)
+            compact_leave(log, c, empty);
     }
     buf_done(&payload);
     if (r)
         return r;
+    assert(*out_sequence == sequence);
     (void)pthread_mutex_lock(&log->state);
-    for (size_t i = 0; i < c->inputs_len; i++) {
+    for (size_t i = 0; i < c->inputs_len; i++)
         c->inputs[i]->compacting = false;
-        c->inputs[i]->gone = true;
-        log->segment_bytes -= c->inputs[i]->end;
-    }
-    if (!empty) {
-        log->moves[log->moves_len++] = c->out;
-        if (log->flags & KIST_MAP)
-            segment_map(c->out, c->out->end);
+    if (!empty)
         c->out = NULL;
-    }
     (void)pthread_mutex_unlock(&log->state);
     atomic_store(&log->upkeep, 1);
     return 0;
@@ -346,6 +397,7 @@ static int compact_commit(struct log *log, struct log_compaction *c, bool empty,
 
 static int compact_switch(struct log *log, struct log_compaction *c, uint64_t *out_sequence)
 {
+    assert(compact_is_copied(c)); /* what is not, the SWITCH would throw away */
     bool empty = !c->out || c->out->end == SEGMENT_HEADER;
     int r = empty ? 0 : segment_sync(c->out); /* most of it, before anybody has to wait */
     if (r == 0)
@@ -368,6 +420,15 @@ static int compact_switch(struct log *log, struct log_compaction *c, uint64_t *o
         r = compact_commit(log, c, empty, out_sequence);
     writer_unlock(log);
     return r;
+}
+
+/* With KIST_SYNC_NONE a commit does not wait for the disk. Without its SWITCH the store needs the inputs. */
+static int compact_durable(struct log *log, uint64_t sequence)
+{
+    int r = commit_wait(log, sequence);
+    if (r || atomic_load(&log->shared.page->durable) >= sequence)
+        return r;
+    return log->base.ops->sync(&log->base);
 }
 
 /* The inputs' files, once the switch is durable. Processes that still read them have them open. */
@@ -396,7 +457,7 @@ int compact_finish(struct log *log, struct log_compaction *c)
         r = compact_switch(log, c, &sequence);
     if (r == 0) {
         c->inputs_len = 0; /* they may be freed from now on */
-        r = commit_wait(log, sequence);
+        r = compact_durable(log, sequence);
     }
     if (r == 0)
         r = compact_unlink(log, numbers, n);

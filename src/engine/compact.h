@@ -24,6 +24,8 @@ struct log_compaction {
 bool compact_is_free(const struct segment *s, const struct log *log);
 /* Do its deletes still guard against anything? */
 bool compact_guards(const struct log *log, const struct segment *s);
+/* Does it hold anything that a copy would leave out? */
+bool compact_pays(const struct log *log, const struct segment *s);
 /* Free, and it holds nothing anybody needs. */
 bool compact_is_empty(const struct log *log, const struct segment *s);
 int compact_compare_birth(const void *a, const void *b); /* for qsort of segment pointers */
@@ -32,9 +34,10 @@ int compact_compare_birth(const void *a, const void *b); /* for qsort of segment
 
 /* Compact these segments (inputs is taken over). SHARED_COMPACT is held, and goes with compact_free() or on failure. */
 int compact_start(struct log *log, struct segment **inputs, size_t n, struct log_compaction **out) KIST_MUST_USE;
-/* Copy for about budget_us (< 0: to the end). 1: all inputs are through. */
+/* Copy for about budget_us (< 0: to the end). */
 int compact_copy(struct log *log, struct log_compaction *c, int64_t budget_us) KIST_MUST_USE;
-/* Switch the output in, durably, and remove the inputs' files. */
+bool compact_is_copied(const struct log_compaction *c); /* all inputs are through */
+/* Switch the output of what is copied in, durably whatever the sync mode, and remove the inputs' files. */
 int compact_finish(struct log *log, struct log_compaction *c) KIST_MUST_USE;
 void compact_free(struct log *log, struct log_compaction **out);
 /* Purges and moves, with the gate: about limit records; all of them. */

@@ -21,6 +21,7 @@ struct engine_txn;
 struct engine_cursor;
 
 #define ENGINE_CATALOG UINT64_C(0)
+#define ENGINE_OWN_EXPIRY 4u /* bit of the type: the record's expiry, or that it has none, was asked for */
 
 enum engine_mode {
     ENGINE_SNAPSHOT,   /* read-only; durable commits only; takes no lock */
@@ -32,13 +33,13 @@ struct engine_meta {
     uint64_t revision;   /* 0: this transaction's own write */
     int64_t expires_ms;  /* absolute; 0: never */
     uint32_t len;        /* of the value */
-    uint8_t type;        /* opaque to the engine, 0 to 7 */
+    uint8_t type;        /* 0 to 7; opaque to the engine but for ENGINE_OWN_EXPIRY */
 };
 
 struct engine_options {
     enum kist_open_mode mode;
     enum kist_sync sync;
-    unsigned flags;              /* KIST_MAP */
+    unsigned flags;              /* KIST_NO_MAP */
     int64_t lock_timeout_ms;     /* < 0: for ever */
     int suite;
     const struct unlock *unlock; /* NULL: memory engine only */
@@ -68,6 +69,10 @@ struct engine_ops {
     int (*get)(struct engine_txn *t, struct kist_bytes key, struct engine_meta *out_meta, void **out_data);
     /* Value bytes are borrowed until commit or abort when borrow is true, else copied. expires_ms absolute or 0. */
     int (*put)(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms, bool borrow);
+    /* The same, but an expiry of its own that the record has when this is committed stays, with the bit that says so; without
+     * one it becomes expires_ms, or with 0 stays what it was. Looked up at the commit: nothing is read, nothing remembered. */
+    int (*put_keep)(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
+                    bool borrow);
     int (*del)(struct engine_txn *t, struct kist_bytes key); /* a missing key is fine */
     /* In a catalog transaction: forget everything in bucket, for ever. */
     int (*drop)(struct engine_txn *t, uint64_t bucket);

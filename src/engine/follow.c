@@ -68,6 +68,8 @@ static int follow_whole(struct follow_walk *w, uint32_t len)
     int r = segment_read_some(w->s, w->offset + len - 1, &last, 1, &got);
     if (r == 0 && got == 0)
         r = KIST_ECORRUPT;
+    if (r == KIST_EIO && w->log->salvage)
+        r = 0; /* only the values there are lost */
     if (r == 0)
         w->known_end = w->offset + len;
     return r;
@@ -157,17 +159,25 @@ int follow_moves_room(struct log *log)
     return 0;
 }
 
+/* A SWITCH being applied. */
+struct follow_switch {
+    struct log *log;
+    uint64_t sequence;
+};
+
 static int follow_added(const struct manifest_row *row, void *ctx)
 {
-    struct log *log = ctx;
+    struct log *log = ((struct follow_switch *)ctx)->log;
     struct segment *s = NULL;
     if (table_find(log, row->number))
         return 0; /* we made it ourselves, or recovery knows it from a later list */
     int r = follow_moves_room(log);
     if (r == 0)
         r = table_open(log, row->number, &s);
-    if (r == KIST_ENOSTORE)
-        return 0; /* replaced again since, as a later SWITCH says; the old places stay good as long as they are open */
+    if (r == KIST_ENOSTORE) { /* replaced again since, as a later SWITCH says; the old places stay good as long as they are open */
+        log->skips++;
+        return 0;
+    }
     if (r)
         return r;
     s->first_sequence = row->first_sequence;
@@ -184,8 +194,6 @@ static int follow_added(const struct manifest_row *row, void *ctx)
         segment_free(&s);
         return r;
     }
-    if (log->flags & KIST_MAP)
-        segment_map(s, s->end);
     log->moves[log->moves_len++] = s;
     atomic_store_explicit(&log->upkeep, 1, memory_order_relaxed);
     return 0;
@@ -193,11 +201,12 @@ static int follow_added(const struct manifest_row *row, void *ctx)
 
 static int follow_removed(uint64_t number, void *ctx)
 {
-    struct log *log = ctx;
-    struct segment *s = table_find(log, number);
+    const struct follow_switch *f = ctx;
+    struct segment *s = table_find(f->log, number);
     if (s && !s->gone) {
         s->gone = true;
-        log->segment_bytes -= s->end;
+        s->gone_at = f->sequence;
+        f->log->segment_bytes -= s->end;
     }
     return 0;
 }
@@ -216,10 +225,12 @@ int follow_frame(struct log *log, struct segment *s, uint64_t offset, const stru
 {
     struct frame_reader reader;
     struct frame_op op;
+    struct follow_switch f = {.log = log, .sequence = h->sequence};
     uint64_t work = 1;
     int r = 0;
-    if (h->kind == FRAME_SWITCH && !log->replaying)
-        return manifest_decode(ops, h->ops_len, follow_added, follow_removed, log);
+    /* While loading the set of segments is what the newest list says: a number in an older one may be that of another segment. */
+    if (h->kind == FRAME_SWITCH && !log->replaying && !log->loading)
+        return manifest_decode(ops, h->ops_len, follow_added, follow_removed, &f);
     if (h->kind != FRAME_COMMIT)
         return 0;
     frame_read(&reader, h, ops);
@@ -294,6 +305,9 @@ static int follow_one(struct log *log, struct follow_walk *w, uint64_t upto)
             return KIST_ECORRUPT;
         r = follow_end(log);
     }
+    /* A writer reads frames that are not durable yet; what becomes visible next may end with any of them. */
+    if (r == 0 && !log->loading && w->header.sequence < upto && w->header.sequence >= atomic_load(&log->shared.page->visible))
+        r = follow_capture(log);
     return r ? r : 1;
 }
 
@@ -351,8 +365,10 @@ int follow_durable(struct log *log)
 {
     uint64_t visible = atomic_load_explicit(&log->shared.page->visible, memory_order_acquire);
     int r = 0;
-    if (log->broken || log->salvaged)
-        return 0; /* what is published stays good; the next writer loads again */
+    if (log->salvaged || (log->broken && visible <= tree_published_tag(log->index)))
+        return 0;
+    if (log->broken)
+        return error_set(log->base.detail, KIST_EFAILED, "the index of this handle is unusable and has to be loaded again");
     if (visible > log->at.sequence)
         r = follow_to(log, visible);
     if (r == KIST_ECORRUPT && log->read_only && follow_alone(log)) {
@@ -361,6 +377,62 @@ int follow_durable(struct log *log)
     }
     tree_publish(log->index, visible);
     return r;
+}
+
+/* Publish visible, or everything: a load has no root in between, so what is newer is made durable before it is shown. Gate
+ * held. */
+static int follow_show(struct log *log, uint64_t visible)
+{
+    int r = commit_flush(log);
+    if (r)
+        return r;
+    (void)pthread_mutex_lock(&log->state);
+    tree_publish(log->index, visible);
+    (void)pthread_mutex_unlock(&log->state);
+    if (tree_published_tag(log->index) >= visible)
+        return 0;
+    if (commit_sync_now(log))
+        return KIST_EFAILED;
+    shared_publish(&log->shared, log->at.sequence);
+    (void)pthread_mutex_lock(&log->state);
+    tree_publish(log->index, log->at.sequence);
+    (void)pthread_mutex_unlock(&log->state);
+    return 0;
+}
+
+/* The index is loaded again if it must be. A handle that may write does it as a writer: commits of its own may be pending. */
+static int follow_again(struct log *log, uint64_t visible)
+{
+    int r = 0;
+    if (!log->read_only) {
+        r = writer_lock(log);
+        if (r)
+            return r;
+        r = follow_show(log, visible);
+        writer_unlock(log);
+        return r;
+    }
+    (void)pthread_mutex_lock(&log->state);
+    if (log->broken)
+        r = recover_again(log, visible);
+    if (r == 0)
+        tree_publish(log->index, visible);
+    (void)pthread_mutex_unlock(&log->state);
+    return r;
+}
+
+int follow_fresh(struct log *log)
+{
+    uint64_t visible = atomic_load_explicit(&log->shared.page->visible, memory_order_acquire);
+    if (visible <= tree_published_tag(log->index))
+        return 0;
+    (void)pthread_mutex_lock(&log->state);
+    int r = follow_durable(log);
+    bool broken = log->broken, last = log->salvaged || log->read_only;
+    (void)pthread_mutex_unlock(&log->state);
+    if (visible <= tree_published_tag(log->index) || (!broken && (r || last)))
+        return r;
+    return follow_again(log, visible);
 }
 
 /* -- moves -- */

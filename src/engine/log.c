@@ -50,7 +50,7 @@ static int log_expand(const char *path, struct error_detail *d, char **out)
     return 0;
 }
 
-/* Make every missing directory of path, 0700, each durable in its parent. */
+/* Make every missing directory of path, 0700. log_sync_path() makes them durable. */
 static int log_make_path(char *path, struct error_detail *d)
 {
     for (char *p = path + 1;; p++) {
@@ -109,7 +109,6 @@ static void log_free(struct log **out)
     os_free(log->moves);
     table_keys_free(log);
     keyring_free(&log->keyring);
-    os_wipe(log->check_key, sizeof log->check_key);
     os_close(&log->dir);
     (void)pthread_mutex_destroy(&log->state);
     (void)pthread_mutex_destroy(&log->flush);
@@ -158,15 +157,55 @@ static void log_keyed(struct log *log)
 {
     log->suite = keyring_suite(log->keyring);
     memcpy(log->store_id, keyring_store_id(log->keyring), sizeof log->store_id);
-    keyring_derive(log->keyring, "kistchck", 1, log->check_key, sizeof log->check_key);
+    log->check_key = keyring_check_key(log->keyring);
 }
 
 /* -- making and opening -- */
 
-/* A new store in log->dir. Whatever an earlier attempt left without a header goes. */
+/* There is no header in log->dir: is there something else that matters? */
+static int log_vacant(struct log *log)
+{
+    enum recover_left left = RECOVER_VACANT;
+    int r = recover_left(log->dir, &left);
+    if (r || left == RECOVER_VACANT)
+        return r;
+    if (left == RECOVER_RESTORE)
+        return error_set(log->base.detail, KIST_EEXIST,
+                         "a restore to this directory is not finished: restore the whole backup again, or remove the directory");
+    return error_set(log->base.detail, KIST_EEXIST,
+                     "the directory has segments of a store and no header: put the file header back (behind its first 16 bytes a "
+                     "backup begins with it), or remove the segments");
+}
+
+/* The directories above log->dir become durable, each in the one that it is in: as far up as they can be opened and are of
+ * this file system, since none of them was made beyond that. */
+static int log_sync_path(const struct log *log)
+{
+    struct os_stat here = {.size = 0}, above = here;
+    int fd = -1, r = os_stat(log->dir, &here);
+    bool more = r == 0 && os_open(log->dir, "..", OS_READONLY | OS_DIRECTORY, &fd) == 0;
+    while (more) {
+        int up = -1;
+        r = os_stat(fd, &above);
+        more = r == 0 && above.device == here.device && above.inode != here.inode;
+        if (more)
+            r = os_sync_dir(fd);
+        more = more && r == 0 && os_open(fd, "..", OS_READONLY | OS_DIRECTORY, &up) == 0;
+        os_close(&fd);
+        fd = up;
+        here = above;
+    }
+    os_close(&fd);
+    return r;
+}
+
+/* A new store in log->dir. What an earlier attempt to make one left goes. */
 static int log_create(struct log *log, const struct engine_options *o)
 {
-    int r = keyring_new(o->suite ? o->suite : SEAL_XCHACHA, o->unlock, &log->keyring);
+    int r = log_vacant(log);
+    if (r)
+        return r;
+    r = keyring_new(o->suite ? o->suite : SEAL_XCHACHA, o->unlock, &log->keyring);
     if (r)
         return error_set(log->base.detail, r, "cannot make the keys of the store: %s", kist_strerror(r));
     log_keyed(log);
@@ -175,6 +214,8 @@ static int log_create(struct log *log, const struct engine_options *o)
     r = os_unlink(log->dir, name);
     if (r == 0 || r == KIST_ENOSTORE)
         r = recover_create(log);
+    if (r == 0)
+        r = log_sync_path(log);
     if (r == 0)
         r = rekey_write(log);
     return r;
@@ -195,6 +236,15 @@ static int log_read_header(struct log *log, const struct engine_options *o)
     return r;
 }
 
+static int log_create_alone(struct log *log, const struct engine_options *o, struct shared *s)
+{
+    bool held = false;
+    int r = shared_held(s, SHARED_PRESENCE, &held);
+    if (r == 0 && held)
+        r = error_set(log->base.detail, KIST_EBUSY, "a store that was removed from this directory is still open somewhere");
+    return r ? r : log_create(log, o);
+}
+
 /* Two processes may want to make the store at once: a lock on the directory's own `lock` decides. */
 static int log_create_once(struct log *log, const struct engine_options *o)
 {
@@ -207,7 +257,7 @@ static int log_create_once(struct log *log, const struct engine_options *o)
     if (r == 0) {
         r = log_read_header(log, o);
         if (r == KIST_ENOSTORE)
-            r = log_create(log, o);
+            r = log_create_alone(log, o, &s);
         else if (r == 0 && o->mode == KIST_OPEN_NEW)
             r = KIST_EEXIST;
     }
@@ -221,8 +271,11 @@ static int log_keys(struct log *log, const struct engine_options *o)
     bool may = o->mode == KIST_OPEN_CREATE || o->mode == KIST_OPEN_NEW;
     if (r == KIST_ENOSTORE && may && o->unlock)
         return log_create_once(log, o);
-    if (r == KIST_ENOSTORE)
-        return error_set(log->base.detail, r, "the directory holds no store");
+    if (r == KIST_ENOSTORE) {
+        if (log_vacant(log) != KIST_EEXIST) /* else the detail says what is there instead */
+            error_note(log->base.detail, "the directory holds no store");
+        return r;
+    }
     return o->mode == KIST_OPEN_NEW && (r == 0 || r == KIST_EKEY) ? KIST_EEXIST : r;
 }
 
@@ -264,7 +317,7 @@ static int log_load(struct log *log)
     shared_unlock(&log->shared, SHARED_OPEN);
     if (r == 0 && held)
         r = log_join(log);
-    if (r != KIST_ECORRUPT || !log->salvage)
+    if ((r != KIST_ECORRUPT && r != KIST_EIO) || !log->salvage)
         return r;
     log_unload(log);
     return salvage_load(log);
@@ -275,8 +328,6 @@ static int log_open_files(struct log *log, const char *path, const struct engine
     int r = log_open_dir(log, path, o->mode, log->base.detail);
     if (r == 0)
         r = log_keys(log, o);
-    if (r == 0 && (log->flags & KIST_MAP))
-        r = os_map_guard();
     if (r == 0)
         r = shared_open(&log->shared, log->dir, false, log->read_only, log->store_id, log->check_key);
     return r ? r : log_load(log);
@@ -379,9 +430,7 @@ static int log_revision(struct engine *e, uint64_t *out)
     int r = log_entered(log);
     if (r)
         return r;
-    (void)pthread_mutex_lock(&log->state);
-    r = follow_durable(log);
-    (void)pthread_mutex_unlock(&log->state);
+    r = follow_fresh(log);
     if (r == 0)
         *out = tree_published_tag(log->index);
     return r;
@@ -421,8 +470,8 @@ static int log_stat(struct engine *e, struct kist_stat *out)
     int r = log_entered(log);
     if (r)
         return r;
+    r = follow_fresh(log);
     (void)pthread_mutex_lock(&log->state);
-    r = follow_durable(log);
     log_count(log, out);
     (void)pthread_mutex_unlock(&log->state);
     if (r == 0)
@@ -463,6 +512,7 @@ const struct engine_ops log_ops = {
     .txn_revision = logtxn_revision,
     .get = logtxn_get,
     .put = logtxn_put,
+    .put_keep = logtxn_put_keep,
     .del = logtxn_del,
     .drop = logtxn_drop,
     .cursor_open = logcursor_open,

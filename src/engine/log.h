@@ -10,6 +10,7 @@
 #ifndef KIST_ENGINE_LOG_H
 #define KIST_ENGINE_LOG_H
 
+#include "base/array.h"
 #include "base/buf.h"
 #include "base/gate.h"
 #include "base/os.h"
@@ -24,6 +25,7 @@
 #include <pthread.h>
 
 #define LOG_SNAPSHOT_WORK 40000u /* frames and operations to replay without another index snapshot: 20,000 single puts */
+#define LOG_TURNS 4u
 #define LOG_SNAPSHOT_SMALL 50000u  /* keys: a commit by the way may write it, in some 10 ms */
 #define LOG_INDEX_KEY (8 + KIST_KEY_MAX) /* bucket, big-endian, then the key */
 
@@ -71,7 +73,7 @@ struct log {
     struct gate rekey_gate;
     int suite;
     uint8_t store_id[16];
-    uint8_t check_key[16];
+    const uint8_t *check_key;     /* the keyring's: in secret memory, the same for the life of the handle */
     struct shared shared;
     uint64_t segment_size;
     uint64_t room_needed;         /* memory engine: by the frame that the next segment is made for */
@@ -94,6 +96,7 @@ struct log {
     uint64_t follow_limit;        /* recovery: nothing in the active segment counts from here on; 0: all does */
     bool loading;
     uint64_t catalog_revision, drops;
+    uint64_t newest;              /* revision of any operation applied: deletes leave no entry to ask */
     bool replaying;               /* frames come in any order of revisions: keep deletes until the end */
     uint64_t tombs;               /* how many it kept, at most */
     bool broken;                  /* the working root cannot be used: load again before the next write */
@@ -112,6 +115,7 @@ struct log {
     size_t moves_len, moves_cap;
     uint64_t moves_offset;        /* how far the first one is done */
     uint8_t moves_tag[SEAL_TAG];
+    uint64_t skips;               /* outputs that had been replaced again when their SWITCH was followed */
     struct log_changes *changes;
     struct log_compaction *compaction;
     uint64_t live_bytes, segment_bytes;
@@ -122,8 +126,15 @@ struct log {
     /* -- durability -- */
     _Atomic uint64_t durable;     /* sequence */
     _Atomic uint32_t sync_busy;   /* somebody leads a group */
-    _Atomic uint32_t sync_turn;   /* counts groups: futex */
-    _Atomic uint32_t group;       /* commits waiting for the next sync */
+    struct {
+        _Atomic uint32_t turn;    /* futex: waiters of group g sleep on the one of g % LOG_TURNS */
+        _Atomic uint32_t sleepers;
+    } sync[LOG_TURNS];
+    uint32_t stolen_group;        /* pending bytes were taken so many times; what is pending now is the next one (state) */
+    uint64_t stolen;              /* the last sequence of that group (state) */
+    uint32_t flushed_group;       /* the last one that is in the file (state) */
+    uint32_t woken_group;         /* the last one whose waiters were woken, by the leader */
+    _Atomic uint32_t group;       /* commits that wait for the next sync */
     uint32_t last_group;          /* size of the last one, by the leader */
     _Atomic uint32_t failed;      /* an fsync failed: read-only from now on */
     _Atomic uint64_t commits, syncs;
@@ -183,6 +194,7 @@ void table_keys_free(struct log *log);
 /* -- apply.c: operations into the index (state held) -- */
 
 int apply_op(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op) KIST_MUST_USE;
+void apply_warm(struct log *log, const struct frame_op *ops, size_t n); /* before up to TREE_WARM_MAX of them: a hint */
 int apply_guard(struct log *log, struct segment *s, const struct frame_op *op) KIST_MUST_USE; /* account a delete */
 void apply_unaccount(struct log *log, const struct entry *e, size_t key_len);
 int apply_purge(struct log *log, size_t limit) KIST_MUST_USE; /* gate held too, unless nobody else can be there */
@@ -196,8 +208,10 @@ int apply_settle(struct log *log) KIST_MUST_USE;
  * KIST_ECORRUPT when a frame up to upto is missing or bad; with UINT64_MAX the end is before the first one that is not whole,
  * values included. Captures. */
 int follow_to(struct log *log, uint64_t upto) KIST_MUST_USE;
-/* Readers: see to it that everything durable is published. */
+/* Readers: see to it that everything durable is published. KIST_EFAILED: the index has to be loaded again for that. */
 int follow_durable(struct log *log) KIST_MUST_USE;
+/* The same without the state lock, and the index is loaded again if it has to be. */
+int follow_fresh(struct log *log) KIST_MUST_USE;
 /* Apply one frame's operations or its manifest, switch, end. */
 int follow_frame(struct log *log, struct segment *s, uint64_t offset, const struct frame_header *h, const uint8_t *ops) KIST_MUST_USE;
 int follow_capture(struct log *log) KIST_MUST_USE;
@@ -256,6 +270,7 @@ int commit_roll(struct log *log) KIST_MUST_USE;
 /* Unseal the value of an entry found in a root that is still held. out_data as in engine_ops.get. pending: the entry may be of
  * a frame that is not in the file yet (the working root; gate held). */
 int read_value(struct log *log, const struct entry *e, bool pending, void **out_data) KIST_MUST_USE;
+void read_ahead(const struct log *log, const struct entry *e); /* this one will be read soon: a hint */
 bool read_expired(const struct entry *e, int64_t *io_now);
 
 /* -- logtxn.c, logcursor.c -- */
@@ -267,6 +282,8 @@ uint64_t logtxn_revision(const struct engine_txn *t);
 int logtxn_get(struct engine_txn *t, struct kist_bytes key, struct engine_meta *out_meta, void **out_data) KIST_MUST_USE;
 int logtxn_put(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
                bool borrow) KIST_MUST_USE;
+int logtxn_put_keep(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
+                    bool borrow) KIST_MUST_USE;
 int logtxn_del(struct engine_txn *t, struct kist_bytes key) KIST_MUST_USE;
 int logtxn_drop(struct engine_txn *t, uint64_t bucket) KIST_MUST_USE;
 
@@ -292,6 +309,14 @@ void changes_wake(struct engine *e);
 int recover_load(struct log *log, bool alone) KIST_MUST_USE;
 /* The very first segment of a new store. */
 int recover_create(struct log *log) KIST_MUST_USE;
+/* What lies in a directory without a header. */
+enum recover_left {
+    RECOVER_VACANT,  /* no segments, or no more of one than a store that was not made to its end leaves */
+    RECOVER_RESTORE, /* a whole restore that was not finished */
+    RECOVER_ORPHANS, /* segments of a store that has lost its header */
+};
+int recover_left(int dir, enum recover_left *out) KIST_MUST_USE;
+#define RECOVER_MARK "restore.tmp" /* a restore is under way, or was */
 /* Load anew, up to a sequence that is in the log, while readers keep what they see: after broken, or when the log has
  * gone on so far that what comes next was compacted away. State held, nothing pending. */
 int recover_again(struct log *log, uint64_t upto) KIST_MUST_USE;

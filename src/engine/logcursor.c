@@ -218,6 +218,16 @@ int logcursor_next(struct engine_cursor *cursor, bool backward)
     return r;
 }
 
+/* Values lie anywhere in the log: ask memory for the next one while this one is opened. */
+static void logcursor_ahead(const struct logcursor *c)
+{
+    struct entry e;
+    size_t len = 0;
+    const uint8_t *p = c->root_valid ? tree_cursor_peek(&c->root, c->backward, &len) : NULL;
+    if (p && entry_decode(p, len, &e))
+        read_ahead(log_of(c->base.txn->engine), &e);
+}
+
 int logcursor_current(struct engine_cursor *cursor, struct kist_bytes *out_key, struct engine_meta *out_meta, void **out_data)
 {
     struct logcursor *c = logcursor_of(cursor);
@@ -229,8 +239,10 @@ int logcursor_current(struct engine_cursor *cursor, struct kist_bytes *out_key, 
     if (c->on_own || c->writes_seen != t->writes_changed) {
         r = logtxn_get(cursor->txn, (struct kist_bytes){c->key + 8, c->key_len - 8}, out_meta, out_data);
     } else {
-        if (out_data)
+        if (out_data) {
+            logcursor_ahead(c);
             r = read_value(log_of(cursor->txn->engine), &c->entry, t->base.mode == ENGINE_EXCLUSIVE, out_data);
+        }
         if (r == 0)
             *out_meta = (struct engine_meta){.revision = c->entry.revision,
                                              .expires_ms = c->entry.expires_ms,

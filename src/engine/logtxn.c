@@ -10,27 +10,10 @@
 
 #include <assert.h>
 
+#define LOGTXN_WARM 16u
 #define LOGTXN_LOOK 256 /* commits between two looks whether there is something to clean up */
 
 /* -- begin and end -- */
-
-static int logtxn_refresh(struct log *log)
-{
-    int r = 0;
-    uint64_t visible = atomic_load_explicit(&log->shared.page->visible, memory_order_acquire);
-    if (visible <= tree_published_tag(log->index))
-        return 0;
-    (void)pthread_mutex_lock(&log->state);
-    r = follow_durable(log);
-    bool broken = log->broken;
-    (void)pthread_mutex_unlock(&log->state);
-    if (!broken || log->read_only || visible <= tree_published_tag(log->index))
-        return r;
-    r = writer_lock(log); /* loads again */
-    if (r == 0)
-        writer_unlock(log);
-    return r;
-}
 
 static int logtxn_not_dropped(const struct tree_root *root, uint64_t bucket)
 {
@@ -72,7 +55,7 @@ static int logtxn_start(struct logtxn *t)
         return writer_lock(log);
     if (t->base.mode == ENGINE_OPTIMISTIC && log->read_only)
         return KIST_EREADONLY;
-    r = logtxn_refresh(log);
+    r = follow_fresh(log);
     return r ? r : tree_snap_take(log->index, &t->snap);
 }
 
@@ -165,17 +148,10 @@ int logtxn_note(struct logtxn *t, const uint8_t *from, size_t from_len, const ui
 {
     if (t->base.mode != ENGINE_OPTIMISTIC)
         return 0;
-    if (t->reads_len == t->reads_cap) {
-        size_t cap = t->reads_cap ? t->reads_cap * 2 : 8;
-        struct logtxn_range *reads = os_alloc(cap * sizeof *reads);
-        if (!reads)
-            return KIST_ENOMEM;
-        if (t->reads_len)
-            memcpy(reads, t->reads, t->reads_len * sizeof *reads);
-        os_free(t->reads);
-        t->reads = reads;
-        t->reads_cap = cap;
-    }
+    struct logtxn_range *reads = array_room(t->reads, t->reads_len, &t->reads_cap, sizeof *reads);
+    if (!reads)
+        return KIST_ENOMEM;
+    t->reads = reads;
     struct logtxn_range range = {.from = logtxn_copy(from, from_len), .from_len = from_len};
     if (to) {
         range.to = logtxn_copy(to, to_len);
@@ -303,6 +279,39 @@ static int logtxn_limits(struct logtxn *t, size_t key_len, size_t len)
     return 0;
 }
 
+/* What put_keep means on top of a record with this type and expiry. */
+static void logtxn_keep(struct logtxn_write *w, uint8_t type, int64_t expires_ms)
+{
+    if (type & ENGINE_OWN_EXPIRY)
+        w->type |= ENGINE_OWN_EXPIRY;
+    if ((type & ENGINE_OWN_EXPIRY) || !w->expires_ms)
+        w->expires_ms = expires_ms;
+}
+
+/* The same on top of what the root has. */
+static void logtxn_keep_found(struct logtxn *t, struct logtxn_write *w, const struct tree_root *root)
+{
+    struct entry e;
+    size_t len = 0;
+    if (!w->keep)
+        return;
+    w->keep = false;
+    const uint8_t *p = tree_find(root, w->key, w->key_len, &len);
+    if (p && entry_decode(p, len, &e) && !read_expired(&e, &t->now))
+        logtxn_keep(w, e.flags & ENTRY_TYPE, e.expires_ms);
+}
+
+/* On top of an earlier write of the same transaction. */
+static void logtxn_keep_own(struct logtxn *t, struct logtxn_write *w, const struct logtxn_write *old)
+{
+    struct entry e = {.expires_ms = old->expires_ms};
+    if (!w->keep || (old->kind == FRAME_PUT && old->keep)) /* both go by the record there */
+        return;
+    w->keep = false;
+    if (old->kind == FRAME_PUT && !read_expired(&e, &t->now))
+        logtxn_keep(w, old->type, old->expires_ms);
+}
+
 /* Add w, or let it take the place of an earlier write of its key. Owns w on success. */
 static int logtxn_add(struct logtxn *t, struct logtxn_write *w)
 {
@@ -318,6 +327,7 @@ static int logtxn_add(struct logtxn *t, struct logtxn_write *w)
         t->writes_len++;
     } else {
         struct logtxn_write *old = t->writes[at];
+        logtxn_keep_own(t, w, old);
         t->writes_bytes -= old->key_len + old->len;
         os_wipe(old, old->size);
         os_free(old);
@@ -328,12 +338,21 @@ static int logtxn_add(struct logtxn *t, struct logtxn_write *w)
     return 0;
 }
 
-static int logtxn_write(struct logtxn *t, enum frame_op_kind kind, uint64_t bucket, struct kist_bytes key,
-                        struct kist_bytes value, uint8_t type, int64_t expires_ms, bool borrow)
+/* What is written, but for its key. */
+struct logtxn_new {
+    enum frame_op_kind kind;
+    struct kist_bytes value;
+    uint8_t type;
+    int64_t expires_ms;
+    bool borrow, keep;
+};
+
+static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key, const struct logtxn_new *new)
 {
     if (t->base.mode == ENGINE_SNAPSHOT)
         return KIST_EREADONLY;
-    size_t copied = borrow ? 0 : value.len;
+    struct kist_bytes value = new->value;
+    size_t copied = new->borrow ? 0 : value.len;
     int r = logtxn_limits(t, key.len, value.len);
     if (r)
         return r;
@@ -341,12 +360,17 @@ static int logtxn_write(struct logtxn *t, enum frame_op_kind kind, uint64_t buck
     struct logtxn_write *w = os_alloc(size);
     if (!w)
         return KIST_ENOMEM;
-    *w = (struct logtxn_write){.kind = kind, .type = type, .expires_ms = expires_ms, .len = (uint32_t)value.len, .size = size};
+    *w = (struct logtxn_write){.kind = new->kind,
+                               .type = new->type,
+                               .keep = new->keep,
+                               .expires_ms = new->expires_ms,
+                               .len = (uint32_t)value.len,
+                               .size = size};
     bytes_put64be(w->key, bucket);
     if (key.len)
         memcpy(w->key + 8, key.ptr, key.len);
     w->key_len = (uint32_t)(8 + key.len);
-    w->value = borrow ? value.ptr : w->key + w->key_len;
+    w->value = new->borrow ? value.ptr : w->key + w->key_len;
     if (copied)
         memcpy(w->key + w->key_len, value.ptr, copied);
     r = logtxn_add(t, w);
@@ -357,28 +381,51 @@ static int logtxn_write(struct logtxn *t, enum frame_op_kind kind, uint64_t buck
     return r;
 }
 
+static int logtxn_put_how(struct engine_txn *t, struct kist_bytes key, const struct logtxn_new *new)
+{
+    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && new->value.len <= KIST_VALUE_MAX && new->type <= ENTRY_TYPE);
+    return logtxn_write(logtxn_of(t), t->bucket, key, new);
+}
+
 int logtxn_put(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms, bool borrow)
 {
-    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && value.len <= KIST_VALUE_MAX && type <= ENTRY_TYPE);
-    return logtxn_write(logtxn_of(t), FRAME_PUT, t->bucket, key, value, type, expires_ms, borrow);
+    struct logtxn_new new = {.kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow};
+    return logtxn_put_how(t, key, &new);
+}
+
+int logtxn_put_keep(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
+                    bool borrow)
+{
+    struct logtxn_new new = {
+        .kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow, .keep = true};
+    return logtxn_put_how(t, key, &new);
 }
 
 int logtxn_del(struct engine_txn *t, struct kist_bytes key)
 {
+    struct logtxn_new new = {.kind = FRAME_DELETE, .borrow = true};
     assert(key.len >= 1 && key.len <= KIST_KEY_MAX);
-    return logtxn_write(logtxn_of(t), FRAME_DELETE, t->bucket, key, (struct kist_bytes){NULL, 0}, 0, 0, true);
+    return logtxn_write(logtxn_of(t), t->bucket, key, &new);
 }
 
 int logtxn_drop(struct engine_txn *t, uint64_t bucket)
 {
+    struct logtxn_new new = {.kind = FRAME_DROP, .borrow = true};
     assert(t->bucket == ENGINE_CATALOG && bucket != ENGINE_CATALOG);
-    return logtxn_write(logtxn_of(t), FRAME_DROP, bucket, (struct kist_bytes){NULL, 0}, (struct kist_bytes){NULL, 0}, 0, 0, true);
+    return logtxn_write(logtxn_of(t), bucket, (struct kist_bytes){NULL, 0}, &new);
 }
 
 /* -- reading -- */
 
-static int logtxn_get_own(struct logtxn *t, const struct logtxn_write *w, struct engine_meta *out_meta, void **out_data)
+static int logtxn_get_own(struct logtxn *t, struct logtxn_write *w, struct engine_meta *out_meta, void **out_data)
 {
+    if (w->keep) { /* now the caller sees what it depends on */
+        struct tree_root root = logtxn_root(t);
+        int r = logtxn_note(t, w->key, w->key_len, NULL, 0);
+        if (r)
+            return r;
+        logtxn_keep_found(t, w, &root);
+    }
     struct entry e = {.expires_ms = w->expires_ms};
     if (w->kind != FRAME_PUT || read_expired(&e, &t->now))
         return KIST_ENOKEY;
@@ -456,6 +503,17 @@ static bool logtxn_op(struct log *log, const struct logtxn_write *w, const struc
     return true;
 }
 
+/* Fetch the ways to the next keys side by side instead of waiting for one miss after another. */
+static void logtxn_warm(const struct logtxn *t, size_t from, const struct tree_root *root)
+{
+    struct tree_key keys[LOGTXN_WARM];
+    size_t n = bytes_min(t->writes_len - from, LOGTXN_WARM);
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (struct tree_key){t->writes[from + i]->key, t->writes[from + i]->key_len};
+    if (n > 1)
+        tree_warm(root, keys, n);
+}
+
 static int logtxn_append(struct logtxn *t, uint64_t *out_sequence)
 {
     struct log *log = log_of(t->base.engine);
@@ -464,8 +522,12 @@ static int logtxn_append(struct logtxn *t, uint64_t *out_sequence)
     struct tree_root root = logtxn_root(t);
     size_t n = 0;
     int r = ops ? 0 : KIST_ENOMEM;
-    for (size_t i = 0; i < t->writes_len && r == 0; i++)
+    for (size_t i = 0; i < t->writes_len && r == 0; i++) {
+        if (i % LOGTXN_WARM == 0)
+            logtxn_warm(t, i, &root);
+        logtxn_keep_found(t, t->writes[i], &root);
         n += logtxn_op(log, t->writes[i], &root, &ops[n]);
+    }
     if (r == 0)
         r = n ? commit_append(log, ops, n, out_sequence) : 0;
     if (ops != few)

@@ -10,6 +10,7 @@
 struct logtxn_write {
     enum frame_op_kind kind;
     uint8_t type;
+    bool keep;        /* of a put: type and expiry still depend on the record there (put_keep) */
     int64_t expires_ms;
     const uint8_t *value;
     uint32_t len;

@@ -3,7 +3,8 @@
  * policy_step() does a slice of what is due: entries of dropped buckets, moves, segments with nothing live in them (no copying),
  * and copying once dead bytes exceed live ones by POLICY_SLACK. Commits call it now and then for POLICY_UPKEEP_US, the
  * maintenance thread as long as there is something, closing to the end. policy_all() is `compact`: everything that is dead
- * goes, oldest segments first, so that their deletes go with what they guard against. */
+ * goes, oldest segments first, so that their deletes go with what they guard against. It goes through the segments that are
+ * there when it begins, whatever others write meanwhile, then through what it made of them, where that can still pay. */
 #include "engine/compact.h"
 
 #include <assert.h>
@@ -12,6 +13,8 @@
 #define POLICY_UPKEEP_US 2000              /* that a commit spends on it */
 #define POLICY_SETTLE 10000                /* slices at most, when a handle closes */
 #define POLICY_SWEEP 256u                   /* expired records that a commit sweeps by the way */
+#define POLICY_ROUNDS 3                    /* of `compact`: a delete may outlive in one what it guards against */
+#define POLICY_SLICE_US 20000              /* of `compact`, between two looks at whether it is cancelled */
 
 /* -- choosing -- */
 
@@ -94,9 +97,9 @@ static int policy_slice(struct log *log, int64_t budget_us, bool *out_more)
     if (r || !c)
         return r;
     r = compact_copy(log, c, budget_us);
-    if (r == 0)
+    if (r == 0 && !compact_is_copied(c))
         return 0;
-    if (r == 1)
+    if (r == 0)
         r = compact_finish(log, c);
     compact_free(log, &c);
     return r;
@@ -121,7 +124,7 @@ void policy_settle(struct log *log)
 {
     bool more = atomic_load(&log->upkeep) != 0;
     for (int i = 0; more && i < POLICY_SETTLE; i++) {
-        if (policy_step(log, 20000, &more))
+        if (policy_step(log, POLICY_SLICE_US, &more))
             return;
     }
 }
@@ -151,12 +154,18 @@ int policy_step(struct log *log, int64_t budget_us, bool *out_more)
 
 /* -- on demand -- */
 
-static bool policy_wants(struct log *log, const struct segment *s)
+static bool policy_is_old(struct log *log, const struct segment *s)
 {
     (void)pthread_rwlock_rdlock(&log->keyring_lock);
     uint32_t newest = keyring_generation(log->keyring);
     (void)pthread_rwlock_unlock(&log->keyring_lock);
-    return s->put_count > s->live_count || s->delete_bytes || s->many_count || s->generation != newest;
+    return s->generation != newest;
+}
+
+/* The first time deletes are tried, too: what they guard against may be an input with them. */
+static bool policy_wants(struct log *log, const struct segment *s, bool again)
+{
+    return compact_pays(log, s) || (!again && (s->delete_bytes || s->many_count)) || policy_is_old(log, s);
 }
 
 static int policy_roll_active(struct log *log)
@@ -165,7 +174,7 @@ static int policy_roll_active(struct log *log)
     int r = writer_lock(log);
     if (r)
         return r;
-    if (policy_wants(log, log->active)) {
+    if (policy_wants(log, log->active, false)) {
         r = commit_roll(log);
         if (r == 0)
             r = commit_append_payload(log, FRAME_MARK, NULL, &sequence);
@@ -174,8 +183,14 @@ static int policy_roll_active(struct log *log)
     return r == 0 && sequence ? commit_wait(log, sequence) : r;
 }
 
+/* One pass over the segments that have these numbers: each is chosen once, since what comes of it has a larger one. */
+struct policy_round {
+    uint64_t newest;
+    bool again;
+};
+
 /* Up to a segment's worth of what wants it, oldest first. */
-static struct segment **policy_choose_all(struct log *log, uint64_t *out_bytes, size_t *out_n)
+static struct segment **policy_choose_all(struct log *log, const struct policy_round *round, uint64_t *out_bytes, size_t *out_n)
 {
     const struct log_table *t = atomic_load(&log->table);
     struct segment **list = os_alloc(t->len * sizeof(struct segment *));
@@ -183,14 +198,14 @@ static struct segment **policy_choose_all(struct log *log, uint64_t *out_bytes, 
     uint64_t live = 0;
     *out_bytes = 0;
     for (size_t i = 0; list && i < t->len; i++) { /* what needs no copying first: it makes room for the rest */
-        if (compact_is_empty(log, t->slot[i]))
+        if (compact_is_empty(log, t->slot[i]) && t->slot[i]->number <= round->newest)
             list[(*out_n = ++n) - 1] = t->slot[i];
     }
     if (n)
         return list;
     for (size_t i = 0; list && i < t->len; i++) {
         struct segment *s = t->slot[i];
-        if (compact_is_free(s, log) && policy_wants(log, s)) {
+        if (compact_is_free(s, log) && s->number <= round->newest && policy_wants(log, s, round->again)) {
             list[n++] = s;
             *out_bytes += s->end;
         }
@@ -220,20 +235,24 @@ static int policy_report(struct policy_progress *p, uint64_t now, bool force)
     return p->fn("compact", done > p->total ? p->total : done, p->total, p->ctx);
 }
 
+/* Ends c. The callback's answer may be anything: it says nothing about how far the copy is. */
 static int policy_run(struct log *log, struct log_compaction *c, struct policy_progress *p)
 {
     int r = 0;
-    while ((r = compact_copy(log, c, 20000)) == 0 && (r = policy_report(p, c->copied, false)) == 0)
-        ;
+    do {
+        r = compact_copy(log, c, POLICY_SLICE_US);
+        if (r == 0 && c->out)
+            r = policy_report(p, c->copied, false);
+    } while (r == 0 && !compact_is_copied(c));
     p->done += c->copied;
-    if (r == 1)
+    if (r == 0)
         r = compact_finish(log, c);
     compact_free(log, &c);
     return r ? r : compact_moves_all(log);
 }
 
 /* One group of segments; *out_any false: nothing wants it. */
-static int policy_group(struct log *log, struct policy_progress *p, bool *out_any)
+static int policy_group(struct log *log, const struct policy_round *round, struct policy_progress *p, bool *out_any)
 {
     struct log_compaction *c = NULL;
     size_t n = 0;
@@ -244,7 +263,7 @@ static int policy_group(struct log *log, struct policy_progress *p, bool *out_an
         return error_set(log->base.detail, r, "another process is compacting the store");
     r = compact_moves_all(log);
     (void)pthread_mutex_lock(&log->state);
-    struct segment **inputs = r ? NULL : policy_choose_all(log, &bytes, &n);
+    struct segment **inputs = r ? NULL : policy_choose_all(log, round, &bytes, &n);
     (void)pthread_mutex_unlock(&log->state);
     if (r == 0 && !inputs)
         r = KIST_ENOMEM;
@@ -260,27 +279,17 @@ static int policy_group(struct log *log, struct policy_progress *p, bool *out_an
     return r ? r : policy_run(log, c, p);
 }
 
-static uint64_t policy_size(struct log *log)
+static int policy_run_round(struct log *log, bool again, struct policy_progress *p, bool *out_any)
 {
-    (void)pthread_mutex_lock(&log->state);
-    uint64_t n = log->segment_bytes;
-    (void)pthread_mutex_unlock(&log->state);
-    return n;
-}
-
-static int policy_round(struct log *log, struct policy_progress *p, bool *out_any)
-{
+    struct policy_round round = {.newest = atomic_load(&log->shared.page->numbers), .again = again};
     bool any = true;
+    int r = 0;
     *out_any = false;
-    for (;;) {
-        uint64_t before = policy_size(log);
-        int r = policy_group(log, p, &any);
-        if (r || !any)
-            return r;
-        *out_any = true;
-        if (policy_size(log) >= before) /* nothing came of it: only deletes that are still needed */
-            return 0;
+    while (r == 0 && any) {
+        r = policy_group(log, &round, p, &any);
+        *out_any = *out_any || any;
     }
+    return r;
 }
 
 int policy_all(struct engine *e, kist_progress_fn *progress, void *ctx)
@@ -302,8 +311,8 @@ int policy_all(struct engine *e, kist_progress_fn *progress, void *ctx)
         r = compact_moves_all(log);
     if (r == 0)
         r = policy_roll_active(log);
-    for (int i = 0; i < 3 && any && r == 0; i++)
-        r = policy_round(log, &p, &any);
+    for (int i = 0; i < POLICY_ROUNDS && any && r == 0; i++)
+        r = policy_run_round(log, i > 0, &p, &any);
     if (r == 0)
         r = policy_report(&p, 0, true);
     gate_unlock(&log->compact_gate);

@@ -69,6 +69,15 @@ static int read_large(struct log *log, struct segment *s, const struct entry *e,
     return r;
 }
 
+void read_ahead(const struct log *log, const struct entry *e)
+{
+    const struct segment *s = table_find(log, e->segment);
+    if (!s || (e->flags & (ENTRY_TOMB | ENTRY_DROP)))
+        return;
+    segment_prefetch(s, (uint64_t)e->frame + READ_NONCE_AT, SEAL_NONCE);
+    segment_prefetch(s, (uint64_t)e->frame + e->delta, (size_t)e->len + SEAL_TAG);
+}
+
 int read_value(struct log *log, const struct entry *e, bool pending, void **out_data)
 {
     struct segment *s = table_find(log, e->segment);
@@ -79,7 +88,7 @@ int read_value(struct log *log, const struct entry *e, bool pending, void **out_
     uint8_t *out = os_alloc((size_t)e->len + SEAL_TAG);
     if (!out)
         return KIST_ENOMEM;
-    bool mapped = atomic_load_explicit(&s->map, memory_order_relaxed) != NULL || s->memory;
+    bool mapped = atomic_load_explicit(&s->map, memory_order_relaxed) || s->memory;
     if (e->delta >= FRAME_HEADER && !mapped && e->delta - READ_NONCE_AT + (uint64_t)e->len + SEAL_TAG <= READ_SMALL)
         r = read_small(log, s, e, pending, out);
     else if (e->delta >= FRAME_HEADER)

@@ -396,13 +396,6 @@ static int recover_open_all(struct recover *r, const struct buf *manifest, uint6
         return e;
     r->active->end = SEGMENT_HEADER;
     log->segment_bytes += SEGMENT_HEADER;
-    if (log->flags & KIST_MAP) {
-        const struct log_table *t = atomic_load(&log->table);
-        for (size_t i = 0; i < t->len; i++) {
-            if (t->slot[i])
-                segment_map(t->slot[i], t->slot[i] == r->active ? log->segment_size + 4096 : t->slot[i]->end);
-        }
-    }
     return 0;
 }
 
@@ -482,7 +475,7 @@ static int recover_index(struct recover *r, uint64_t upto)
 /* Files that a crash left and that the manifest does not know: outputs that were never switched in, inputs that were. */
 static int recover_orphans(struct recover *r)
 {
-    static const char *const temporary[] = {"next.tmp", "compact.tmp", "header.tmp", "restore.tmp"};
+    static const char *const temporary[] = {"next.tmp", "compact.tmp", "header.tmp", RECOVER_MARK};
     struct log *log = r->log;
     int e = 0;
     for (size_t i = 0; i < r->numbers_len && e == 0; i++) {
@@ -558,6 +551,51 @@ int recover_load(struct log *log, bool alone)
 }
 
 /* -- starting -- */
+
+struct recover_names {
+    bool mark, first, others; /* a restore's mark; segment 1; other segments */
+};
+
+static int recover_name(const char *name, void *ctx)
+{
+    struct recover_names *n = ctx;
+    uint64_t number = segment_number(name, ".log");
+    n->mark = n->mark || strcmp(name, RECOVER_MARK) == 0;
+    n->first = n->first || number == 1;
+    n->others = n->others || number > 1;
+    return 0;
+}
+
+/* Has segment 1 no more than recover_create() writes? Nobody can have put anything into it then. */
+static int recover_untouched(int dir, bool *out)
+{
+    uint8_t chunk[16384];
+    char name[SEGMENT_NAME];
+    int fd = -1;
+    size_t n = 1;
+    segment_name(1, ".log", name);
+    int r = os_open(dir, name, OS_READONLY | OS_NOFOLLOW, &fd);
+    *out = true;
+    for (uint64_t at = SEGMENT_HEADER + FRAME_HEADER + 8; r == 0 && n > 0 && *out; at += n) {
+        r = os_read(fd, chunk, sizeof chunk, at, &n);
+        for (size_t i = 0; r == 0 && i < n; i++)
+            *out = *out && chunk[i] == 0;
+    }
+    os_close(&fd);
+    return r;
+}
+
+int recover_left(int dir, enum recover_left *out)
+{
+    struct recover_names names = {.mark = false};
+    bool untouched = true;
+    int r = os_list(dir, recover_name, &names);
+    if (r == 0 && names.first && !names.mark && !names.others)
+        r = recover_untouched(dir, &untouched);
+    if (r == 0)
+        *out = names.mark ? RECOVER_RESTORE : names.others || !untouched ? RECOVER_ORPHANS : RECOVER_VACANT;
+    return r;
+}
 
 int recover_create(struct log *log)
 {
@@ -638,8 +676,10 @@ static void recover_forget(struct log *log)
         struct segment *s = t->slot[i];
         if (s && log->memory)
             s->dropped = s->gone;
-        if (s)
+        if (s) {
             s->gone = true;
+            s->gone_at = 0;
+        }
     }
     log->segment_bytes = 0;
     log->ended = log->replaying = false;

@@ -53,10 +53,18 @@ int rekey_write(struct log *log)
     return r;
 }
 
-static int rekey_reload(struct log *log, const struct buf *b)
+/* Take over the header in b, which was read a moment ago. Another thread may have taken over a newer one since: then
+ * only what the file is now, with no other thread at it, can prove a rollback. */
+static int rekey_reload(struct log *log, struct buf *b)
 {
     (void)pthread_rwlock_wrlock(&log->keyring_lock);
     int r = keyring_reload(log->keyring, b->data, b->len);
+    if (r == KIST_EROLLBACK) {
+        buf_reset(b);
+        r = rekey_load(log->dir, b);
+        if (r == 0)
+            r = keyring_reload(log->keyring, b->data, b->len);
+    }
     (void)pthread_rwlock_unlock(&log->keyring_lock);
     return r;
 }
@@ -83,7 +91,9 @@ static int rekey_change_locked(struct log *log, int (*fn)(struct keyring *k, voi
     if (r)
         return r;
     buf_init(&b, false);
+    (void)pthread_rwlock_rdlock(&log->keyring_lock);
     r = keyring_copy(log->keyring, &copy);
+    (void)pthread_rwlock_unlock(&log->keyring_lock);
     if (r == 0)
         r = fn(copy, ctx);
     if (r == 0)
@@ -179,6 +189,34 @@ static int rekey_roll(struct log *log)
     return r ? r : commit_wait(log, sequence);
 }
 
+/* Is any segment of the store still sealed under an older data key? */
+static bool rekey_behind(struct log *log)
+{
+    bool behind = false;
+    (void)pthread_rwlock_rdlock(&log->keyring_lock);
+    uint32_t newest = keyring_generation(log->keyring);
+    (void)pthread_rwlock_unlock(&log->keyring_lock);
+    (void)pthread_mutex_lock(&log->state);
+    const struct log_table *t = atomic_load(&log->table);
+    for (size_t i = 0; i < t->len; i++)
+        behind = behind || (t->slot[i] && !t->slot[i]->gone && t->slot[i]->generation != newest);
+    (void)pthread_mutex_unlock(&log->state);
+    return behind;
+}
+
+/* A writer that had not heard of the new key may have begun a segment under the old one meanwhile; behind our roll nobody
+ * does, so this ends. */
+static int rekey_rewrite(struct log *log, kist_progress_fn *progress, void *ctx)
+{
+    int r = 0;
+    do {
+        r = rekey_roll(log);
+        if (r == 0)
+            r = policy_all(&log->base, progress, ctx);
+    } while (r == 0 && rekey_behind(log));
+    return r;
+}
+
 int rekey_rotate(struct engine *e, bool resume, kist_progress_fn *progress, void *ctx)
 {
     struct log *log = log_of(e);
@@ -186,8 +224,8 @@ int rekey_rotate(struct engine *e, bool resume, kist_progress_fn *progress, void
     if (r == 0)
         r = rekey_refresh(log);
     if (r == 0)
-        r = rekey_roll(log);
+        r = rekey_rewrite(log, progress, ctx);
     if (r == 0)
-        r = policy_all(e, progress, ctx);
+        r = e->ops->sync(e); /* also with KIST_SYNC_NONE: a log that lost its end would need the old keys again */
     return r ? r : rekey_change(e, rekey_retire_unused, log);
 }

@@ -4,7 +4,9 @@
  * Then it is read a second time and its records become compacted segments, revisions kept, and a log segment whose MANIFEST
  * names them all, with a sequence behind the backup's revision. Nothing of that is part of a store before one last step:
  * for a whole backup the file `header`, without which a directory is no store, for an increment the name of the new log
- * segment, since the newest MANIFEST says what a store consists of. A crash before it leaves what was there.
+ * segment, since the newest MANIFEST says what a store consists of. A crash before it leaves what was there, and perhaps
+ * compacted segments that nobody knows: they have their names only when they are whole and on disk, because a segment that
+ * cannot be read is damage to who opens the store next.
  *
  * While a whole restore is under way the directory has a mark in it, durable before the first segment: what lies beside the
  * mark and no header is what an earlier attempt left, and goes. Without the mark it might be a store that has lost its
@@ -13,26 +15,29 @@
  * A restored store keeps the store id, the root key and the key slots (a slot is bound to the id, and only one of them can be
  * opened here), but it has a data key of its own: nothing that the original seals from now on opens in it, nor the reverse.
  *
- * An increment keeps the source's revisions. Whether the store at path is what it starts from is decided by the records:
- * every one that the stream calls unchanged must be there with that revision, and none may be younger than the start. So
- * it does not matter how often the store was opened or compacted since, but any write to it is found. The records come as
- * one more compacted segment, with deletes for what is not named any more, so the rest of the store is not copied.
+ * An increment keeps the source's revisions. It goes onto a store that holds an earlier revision of the same lineage
+ * (lineage.c) and has no operations of its own, however often it was opened or compacted since; it may start earlier than
+ * that revision. Then the records are compared besides: every one that the stream calls older than what the store holds must
+ * be there with that revision. The new ones come as more compacted segments, with deletes for what is not named any more, so
+ * the rest of the store is not copied.
+ *
+ * Births. A store that was only opened, closed and compacted has still used up sequences, so its compacted segments may have
+ * births above the revisions that an increment brings, and its deletes would then seem to guard against nothing. What is in
+ * those segments was live at the revision that the store was fed up to: that is the birth the new MANIFEST gives them.
  *
  * Tried and dropped: a sibling directory that is renamed into place (a failure leaves a directory that is hard to take
  * away; the header does the same); replaying the increment as transactions (their revisions would be the store's own, and
  * the next increment could not be checked). */
 #include "engine/backup.h"
-#include "engine/compact.h"
+#include "engine/batch.h"
+#include "engine/spool.h"
 
 #include <assert.h>
 
-#define RESTORE_SPOOL ".kist-restore.tmp"
-#define RESTORE_MARK "restore.tmp" /* this store is not finished */
-#define RESTORE_TRIES 10           /* other restores may be about to spool in the same directory */
-#define RESTORE_ROLL "next.tmp"
+#define RESTORE_ROLL "next.tmp"    /* a log segment without its name */
+#define RESTORE_OUT "compact.tmp"  /* a compacted one */
 #define RESTORE_FRAME (256u << 10) /* bytes of keys and values in a frame */
 #define RESTORE_FRAME_OPS 2000u
-#define RESTORE_CHUNK (64u << 10)
 
 struct restore {
     const struct engine_options *options;
@@ -48,8 +53,10 @@ struct restore {
     uint64_t rows_len;
     struct buf made;           /* numbers of the segments that were made, 8 bytes each */
     uint64_t last_number;      /* of a new store's */
+    struct lineage lineage;    /* of the store: as it is, then as it will be */
     struct tree_cursor cursor; /* increment: over what the store has */
     bool more;
+    bool named;                /* increment: the log segment may have its name, and then it counts */
 };
 
 /* -- paths -- */
@@ -79,71 +86,19 @@ static int restore_path(const char *path, struct error_detail *d, char **out, si
     return 0;
 }
 
-static int restore_open_dir(const char *path, int *out)
-{
-    return os_open(OS_AT_CWD, path, OS_READONLY | OS_DIRECTORY, out);
-}
-
 /* The directory that path is in. */
 static int restore_open_parent(char *path, size_t last, int *out)
 {
     char first = path[last];
     if (last == 0)
-        return restore_open_dir(".", out);
+        return spool_open_dir(".", out);
     path[last] = '\0';
-    int r = restore_open_dir(path, out);
+    int r = spool_open_dir(path, out);
     path[last] = first;
     return r;
 }
 
-/* -- the spool -- */
-
-/* A file whose name is gone at once: whatever happens, nothing of it stays. */
-static int restore_spool_open(int dir, int *out)
-{
-    int r = KIST_EEXIST;
-    for (int i = 0; i < RESTORE_TRIES && r == KIST_EEXIST; i++) {
-        r = os_unlink(dir, RESTORE_SPOOL);
-        if (r == 0 || r == KIST_ENOSTORE)
-            r = os_open(dir, RESTORE_SPOOL, OS_CREATE | OS_EXCLUSIVE | OS_NOFOLLOW, out);
-    }
-    if (r)
-        return r;
-    r = os_unlink(dir, RESTORE_SPOOL);
-    return r == KIST_ENOSTORE ? 0 : r; /* another restore took the name away */
-}
-
-static int restore_spool(int dir, kist_read_fn *read, void *ctx, int *out)
-{
-    uint8_t *chunk = os_alloc(RESTORE_CHUNK);
-    uint64_t at = 0;
-    int fd = -1, r = chunk ? restore_spool_open(dir, &fd) : KIST_ENOMEM;
-    for (size_t n = 1; r == 0 && n > 0; at += n) {
-        n = 0;
-        r = read(chunk, RESTORE_CHUNK, &n, ctx);
-        if (r > 0 || n > RESTORE_CHUNK)
-            r = KIST_EIO;
-        if (r == 0 && n)
-            r = os_write(fd, chunk, n, at);
-    }
-    os_free(chunk);
-    if (r)
-        os_close(&fd);
-    else
-        *out = fd;
-    return r;
-}
-
-/* In the directory at path, if there is one: the user may have no right to write beside it. */
-static int restore_spool_near(const char *path, int parent, kist_read_fn *read, void *ctx, int *out)
-{
-    int dir = -1;
-    if (restore_open_dir(path, &dir))
-        return restore_spool(parent, read, ctx, out);
-    int r = restore_spool(dir, read, ctx, out);
-    os_close(&dir);
-    return r;
-}
+/* -- the stream -- */
 
 /* Read it to its end once, doing nothing: 0 only when it is whole. */
 static int restore_check(struct restore *t)
@@ -169,12 +124,27 @@ static uint64_t restore_number(struct restore *t)
     return t->fresh ? ++t->last_number : shared_number(&t->log->shared);
 }
 
-static int restore_create(struct restore *t, enum segment_kind kind, uint64_t birth, const char *name, struct segment **out)
+/* Under a temporary name. */
+static int restore_create(struct restore *t, enum segment_kind kind, uint64_t birth, struct segment **out)
 {
+    bool grows = kind == SEGMENT_LOG;
+    const char *name = grows ? RESTORE_ROLL : RESTORE_OUT;
     uint64_t number = restore_number(t);
     buf_add_u64(&t->made, number);
     int r = buf_status(&t->made);
-    return r ? r : table_create(t->log, number, kind, birth, name, kind == SEGMENT_LOG ? SEGMENT_AHEAD : 0, out);
+    if (r == 0)
+        r = os_unlink(t->log->dir, name);
+    if (r && r != KIST_ENOSTORE)
+        return r;
+    return table_create(t->log, number, kind, birth, name, grows ? SEGMENT_AHEAD : 0, out);
+}
+
+/* It is on disk: now it gets its own name. The directory is synced later. */
+static int restore_name(struct restore *t, enum segment_kind kind, uint64_t number)
+{
+    char name[SEGMENT_NAME];
+    segment_name(number, ".log", name);
+    return os_rename(t->log->dir, kind == SEGMENT_LOG ? RESTORE_ROLL : RESTORE_OUT, name);
 }
 
 static int restore_out_end(struct restore *t)
@@ -185,6 +155,8 @@ static int restore_out_end(struct restore *t)
     int r = batch_write(t->log, &t->batch, s);
     if (r == 0)
         r = segment_sync(s);
+    if (r == 0)
+        r = restore_name(t, SEGMENT_COMPACTED, s->number);
     if (r == 0) {
         manifest_row_add(&t->rows, s);
         t->rows_len++;
@@ -204,7 +176,7 @@ static int restore_room(struct restore *t)
     if (r == 0 && t->out && t->out->end > t->log->segment_size)
         r = restore_out_end(t);
     if (r == 0 && !t->out) {
-        r = restore_create(t, SEGMENT_COMPACTED, t->reader.revision + 1, NULL, &t->out);
+        r = restore_create(t, SEGMENT_COMPACTED, t->reader.revision, &t->out);
         if (r == 0)
             t->out->first_sequence = 1;
     }
@@ -222,7 +194,7 @@ static int restore_room(struct restore *t)
     return 0;
 }
 
-/* Behind what is in the segment; a put takes its value from the reader. */
+/* Behind what is in the segment; a put without a value takes it from the reader. */
 static int restore_add(struct restore *t, const struct frame_op *op)
 {
     struct batch *b = &t->batch;
@@ -235,7 +207,9 @@ static int restore_add(struct restore *t, const struct frame_op *op)
     to->value_at = b->bytes.len;
     uint8_t *value = op->kind == FRAME_PUT ? buf_grow(&b->bytes, op->len) : NULL;
     r = buf_status(&b->bytes);
-    if (r == 0 && op->kind == FRAME_PUT && op->len)
+    if (r == 0 && op->kind == FRAME_PUT && op->value)
+        memcpy(value, op->value, op->len);
+    else if (r == 0 && op->kind == FRAME_PUT && op->len)
         r = backup_read_value(&t->reader, value, op->len);
     if (r == 0)
         b->len++;
@@ -255,8 +229,23 @@ static int restore_add_record(struct restore *t, const struct backup_record *rec
     return restore_add(t, &op);
 }
 
-/* A log segment that consists of a MANIFEST with t->rows, on disk under name (NULL: its own). */
-static int restore_manifest(struct restore *t, uint64_t sequence, const char *name, uint64_t *out_number)
+/* The store's own record, as it is from the log segment on that begins with sequence. */
+static int restore_add_lineage(struct restore *t, uint64_t sequence)
+{
+    uint8_t value[LINEAGE_VALUE];
+    struct lineage *l = &t->lineage;
+    memcpy(l->parent, t->reader.lineage, LINEAGE_ID);
+    l->fed = t->reader.revision;
+    l->begins = sequence;
+    int r = os_random(l->own, LINEAGE_ID);
+    if (r)
+        return r;
+    struct frame_op op = lineage_record(l, value);
+    return restore_add(t, &op);
+}
+
+/* A log segment that consists of a MANIFEST with t->rows, on disk, without its name. */
+static int restore_manifest(struct restore *t, uint64_t sequence, uint64_t *out_number)
 {
     struct segment *s = NULL;
     struct frame_writer w;
@@ -271,7 +260,7 @@ static int restore_manifest(struct restore *t, uint64_t sequence, const char *na
     uint64_t total = frame_size_total(&sizes);
     uint8_t *p = buf_grow(&frame, (size_t)total);
     if (r == 0)
-        r = p ? restore_create(t, SEGMENT_LOG, sequence, name, &s) : KIST_ENOMEM;
+        r = p ? restore_create(t, SEGMENT_LOG, sequence, &s) : KIST_ENOMEM;
     if (r == 0) {
         struct frame_context c = log_context(t->log, s);
         r = frame_begin(&w, &c, p, &sizes, FRAME_MANIFEST, sequence, sequence - 1);
@@ -290,62 +279,71 @@ static int restore_manifest(struct restore *t, uint64_t sequence, const char *na
     return r;
 }
 
-/* It failed: nobody knows these files. */
+static int restore_unlink(struct restore *t, const char *name, int before)
+{
+    int r = os_unlink(t->log->dir, name);
+    return r && r != KIST_ENOSTORE ? r : before;
+}
+
+/* It failed: nobody knows these files. On return they are gone for good, or it is an error. */
 static int restore_unmake(struct restore *t)
 {
     char name[SEGMENT_NAME];
-    int r = 0;
+    int r = restore_unlink(t, RESTORE_OUT, 0);
+    r = restore_unlink(t, RESTORE_ROLL, r);
     for (size_t i = 0; i + 8 <= t->made.len; i += 8) {
         segment_name(bytes_get64(t->made.data + i), ".log", name);
-        int e = os_unlink(t->log->dir, name);
-        r = e && e != KIST_ENOSTORE ? e : r;
+        r = restore_unlink(t, name, r);
     }
-    return r; /* what stays is taken away by the next opener, or the next attempt */
+    return r ? r : os_sync_dir(t->log->dir);
 }
 
 /* -- a new store -- */
 
-struct restore_dir {
-    int dir;
-    bool mark, segments, others;
-};
+/* What an attempt to make a store may leave besides its mark and the lock. */
+static bool restore_left(const char *name)
+{
+    return segment_number(name, ".log") || strcmp(name, "header.tmp") == 0 || strcmp(name, RESTORE_ROLL) == 0 ||
+           strcmp(name, RESTORE_OUT) == 0;
+}
 
 static int restore_look(const char *name, void *ctx)
 {
-    struct restore_dir *d = ctx;
-    if (strcmp(name, RESTORE_MARK) == 0)
-        d->mark = true;
-    else if (segment_number(name, ".log") || strcmp(name, "header.tmp") == 0)
-        d->segments = true;
-    else if (strcmp(name, "lock") && strcmp(name, RESTORE_SPOOL))
-        d->others = true;
+    bool *others = ctx;
+    if (!restore_left(name) && strcmp(name, RECOVER_MARK) && strcmp(name, "lock") && strcmp(name, SPOOL_NAME))
+        *others = true;
     return 0;
 }
 
 static int restore_sweep(const char *name, void *ctx)
 {
-    const struct restore_dir *d = ctx;
-    return segment_number(name, ".log") || strcmp(name, "header.tmp") == 0 ? os_unlink(d->dir, name) : 0;
+    const struct restore *t = ctx;
+    return restore_left(name) ? os_unlink(t->log->dir, name) : 0;
 }
 
 /* Nothing in the directory but what an unfinished restore left, and that goes; then the mark, on disk. */
 static int restore_clear(struct restore *t)
 {
     struct log *log = t->log;
-    struct restore_dir d = {.dir = log->dir};
-    int fd = -1, r = os_list(log->dir, restore_look, &d);
-    if (r == 0 && (d.others || (d.segments && !d.mark)))
+    enum recover_left left = RECOVER_VACANT;
+    bool others = false;
+    int fd = -1, r = os_list(log->dir, restore_look, &others);
+    if (r == 0)
+        r = recover_left(log->dir, &left);
+    if (r == 0 && (others || left == RECOVER_ORPHANS))
         return error_set(t->detail, KIST_EEXIST, "there is a store, or something else, at %.180s", t->path);
-    if (r == 0 && d.segments)
-        r = os_list(log->dir, restore_sweep, &d);
+    if (r == 0)
+        r = os_open(log->dir, RECOVER_MARK, OS_CREATE | OS_NOFOLLOW, &fd);
+    os_close(&fd);
+    if (r == 0)
+        r = os_sync_dir(log->dir);
+    if (r == 0)
+        r = os_list(log->dir, restore_sweep, t);
     if (r == 0 && shared_evidence(&log->shared, log->store_id)) { /* the store was here before, and later */
         shared_reset(&log->shared, log->store_id, 0, 0, 0, 0);
         r = os_sync(log->shared.fd);
     }
-    if (r == 0)
-        r = os_open(log->dir, RESTORE_MARK, OS_CREATE | OS_NOFOLLOW, &fd);
-    os_close(&fd);
-    return r ? r : os_sync_dir(log->dir);
+    return r;
 }
 
 /* The directory at path, with nothing in it and nobody else at work there. */
@@ -355,9 +353,9 @@ static int restore_make_dir(struct restore *t)
     struct os_stat st;
     int64_t wait_ms = t->options->lock_timeout_ms;
     int r = os_mkdir(OS_AT_CWD, t->path);
-    bool there = r == KIST_EEXIST;
+    bool there = r == KIST_EEXIST, held = false;
     if (r == 0 || there)
-        r = restore_open_dir(t->path, &log->dir);
+        r = spool_open_dir(t->path, &log->dir);
     if (r)
         return error_set(t->detail, r, "cannot make the directory %.180s", t->path);
     if (there && os_stat_at(log->dir, "header", &st) == 0)
@@ -365,6 +363,10 @@ static int restore_make_dir(struct restore *t)
     r = shared_open(&log->shared, log->dir, false, false, log->store_id, log->check_key);
     if (r == 0)
         r = shared_lock(&log->shared, SHARED_OPEN, wait_ms < 0 ? -1 : wait_ms * 1000);
+    if (r == 0)
+        r = shared_held(&log->shared, SHARED_PRESENCE, &held);
+    if (r == 0 && held)
+        return error_set(t->detail, KIST_EBUSY, "a store that was removed from %.180s is still open somewhere", t->path);
     return r ? r : restore_clear(t);
 }
 
@@ -407,7 +409,7 @@ static int restore_log_new(struct restore *t)
         return r;
     log->suite = keyring_suite(log->keyring);
     memcpy(log->store_id, keyring_store_id(log->keyring), sizeof log->store_id);
-    keyring_derive(log->keyring, "kistchck", 1, log->check_key, sizeof log->check_key);
+    log->check_key = keyring_check_key(log->keyring);
     return restore_make_dir(t);
 }
 
@@ -435,6 +437,8 @@ static int restore_whole_records(struct restore *t)
         if (r)
             return r;
     }
+    if (r == 0)
+        r = restore_add_lineage(t, t->reader.revision + 1);
     return r ? r : restore_out_end(t);
 }
 
@@ -450,7 +454,7 @@ static int restore_undo(struct restore *t, int why)
     if (r == 0 || r == KIST_ENOSTORE)
         r = os_unlink(dir, "header.tmp");
     if ((r == 0 || r == KIST_ENOSTORE) && restore_unmake(t) == 0)
-        r = os_unlink(dir, RESTORE_MARK);
+        r = os_unlink(dir, RECOVER_MARK);
     (void)r; /* the mark stays, and with it the next attempt clears up */
     return why;
 }
@@ -462,7 +466,9 @@ static int restore_whole_make(struct restore *t, int parent)
     if (r == 0)
         r = restore_whole_records(t);
     if (r == 0)
-        r = restore_manifest(t, t->reader.revision + 1, NULL, &number);
+        r = restore_manifest(t, t->reader.revision + 1, &number);
+    if (r == 0)
+        r = restore_name(t, SEGMENT_LOG, number);
     if (r == 0)
         r = os_sync_dir(t->log->dir);
     if (r == 0)
@@ -484,7 +490,7 @@ static int restore_whole(struct restore *t, int parent)
         segment_free(&t->out);
         if (r)
             r = restore_undo(t, r);
-        else if (os_unlink(t->log->dir, RESTORE_MARK))
+        else if (os_unlink(t->log->dir, RECOVER_MARK))
             r = 0; /* beside a header it says nothing, and the first opener takes it away */
     }
     restore_log_free(t);
@@ -495,8 +501,34 @@ static int restore_whole(struct restore *t, int parent)
 
 static int restore_differs(const struct restore *t)
 {
-    return error_set(t->detail, KIST_EROLLBACK, "the store is not, or no longer, what the backup starts from: revision %llu",
-                     (unsigned long long)t->reader.since);
+    return error_set(t->detail, KIST_EROLLBACK,
+                     "the store does not hold what the backup says it had at revision %llu: restore a whole backup to a new directory",
+                     (unsigned long long)t->lineage.fed);
+}
+
+/* Does the backup go on from what the store is? */
+static int restore_fits(struct restore *t)
+{
+    const struct backup_reader *b = &t->reader;
+    struct lineage *l = &t->lineage;
+    struct tree_root root = tree_working(t->log->index);
+    int r = lineage_read(t->log, &root, l);
+    if (r)
+        return r;
+    if (!l->fed || memcmp(l->parent, b->lineage, LINEAGE_ID))
+        return error_set(t->detail, KIST_EROLLBACK,
+                         "the store was not restored from backups that this one continues: restore a whole one to a new directory");
+    if (t->log->newest > l->fed)
+        return error_set(t->detail, KIST_EROLLBACK,
+                         "the store was written to after it was restored: restore a whole backup to a new directory");
+    if (b->since > l->fed)
+        return error_set(t->detail, KIST_EROLLBACK,
+                         "the store holds revision %llu, the backup starts from %llu: restore what lies between first",
+                         (unsigned long long)l->fed, (unsigned long long)b->since);
+    if (b->revision < l->fed)
+        return error_set(t->detail, KIST_EROLLBACK, "the store holds revision %llu already, the backup ends at %llu",
+                         (unsigned long long)l->fed, (unsigned long long)b->revision);
+    return 0;
 }
 
 /* The cursor stands on a record that the stream does not name. */
@@ -507,13 +539,17 @@ static int restore_gone(struct restore *t, uint64_t dropped_before)
     uint64_t bucket = bytes_get64be(c->key);
     bool good = entry_decode(c->payload, c->payload_len, &e);
     assert(good);
-    if (e.revision > t->reader.since)
-        return restore_differs(t);
-    if ((e.flags & ENTRY_DROP) || (bucket != ENGINE_CATALOG && (bucket == dropped_before || bucket == t->reader.dropped)))
+    if (lineage_is(c->key, c->key_len))
         return 0;
+    if (t->reader.revision == t->lineage.fed || (e.flags & ENTRY_DROP))
+        return restore_differs(t);
+    if (bucket != ENGINE_CATALOG && (bucket == dropped_before || bucket == t->reader.dropped))
+        return 0;
+    const struct segment *s = table_find(t->log, e.segment);
     struct frame_op op = {.kind = FRAME_DELETE,
                           .bucket = bucket,
                           .revision = t->reader.revision,
+                          .shadow = (e.flags & ENTRY_OVER) || !s || s->gone ? 0 : e.segment,
                           .key = c->key + 8,
                           .key_len = (uint32_t)(c->key_len - 8)};
     return restore_add(t, &op);
@@ -522,11 +558,11 @@ static int restore_gone(struct restore *t, uint64_t dropped_before)
 /* A record of the stream and what the store has for it (NULL: nothing). */
 static int restore_meet(struct restore *t, const struct backup_record *record, const struct entry *e)
 {
-    if (record->kind == BACKUP_SAME)
-        return e && e->revision == record->revision ? 0 : restore_differs(t);
-    if (e && e->revision > t->reader.since)
+    if (e && e->revision == record->revision)
+        return 0;
+    if (record->revision <= t->lineage.fed)
         return restore_differs(t);
-    return record->kind == BACKUP_DROP && e ? 0 : restore_add_record(t, record);
+    return restore_add_record(t, record);
 }
 
 static int restore_increment_record(struct restore *t, const struct backup_record *record, uint64_t dropped_before)
@@ -550,7 +586,7 @@ static int restore_increment_record(struct restore *t, const struct backup_recor
     return r;
 }
 
-static int restore_increment_records(struct restore *t)
+static int restore_increment_records(struct restore *t, uint64_t sequence)
 {
     struct backup_record record;
     uint64_t dropped_before = 0;
@@ -564,6 +600,8 @@ static int restore_increment_records(struct restore *t)
     }
     for (; t->more && r == 0; t->more = tree_cursor_next(&t->cursor))
         r = restore_gone(t, dropped_before);
+    if (r == 0 && t->reader.revision > t->lineage.fed)
+        r = restore_add_lineage(t, sequence);
     return r ? r : restore_out_end(t);
 }
 
@@ -600,36 +638,65 @@ static int restore_take(struct restore *t)
     return r;
 }
 
+/* A segment that the store has, in the new MANIFEST. */
+static void restore_row(struct restore *t, struct segment *s, uint64_t fed)
+{
+    uint64_t birth = s->birth;
+    if (s->kind == SEGMENT_COMPACTED && birth > fed)
+        s->birth = fed;
+    manifest_row_add(&t->rows, s);
+    t->rows_len++;
+    s->birth = birth;
+}
+
 /* The new MANIFEST takes effect with its name; this handle knows nothing of it and must not write again. */
-static int restore_switch(struct restore *t)
+static int restore_switch(struct restore *t, uint64_t sequence, uint64_t fed)
 {
     struct log *log = t->log;
     const struct log_table *table = atomic_load(&log->table);
-    uint64_t number = 0, revision = t->reader.revision;
-    char name[SEGMENT_NAME];
+    uint64_t number = 0;
     for (size_t i = 0; i < table->len; i++) {
-        if (table->slot[i] && !table->slot[i]->gone) {
-            manifest_row_add(&t->rows, table->slot[i]);
-            t->rows_len++;
-        }
+        if (table->slot[i] && !table->slot[i]->gone)
+            restore_row(t, table->slot[i], fed);
     }
     int r = buf_status(&t->rows);
     if (r == 0)
-        r = os_unlink(log->dir, RESTORE_ROLL);
-    if (r == 0 || r == KIST_ENOSTORE)
-        r = restore_manifest(t, (revision > log->at.sequence ? revision : log->at.sequence) + 1, RESTORE_ROLL, &number);
+        r = restore_manifest(t, sequence, &number);
     if (r == 0)
         r = os_sync_dir(log->dir);
     if (r)
         return r;
-    segment_name(number, ".log", name);
-    r = os_rename(log->dir, RESTORE_ROLL, name);
+    t->named = true;
+    r = restore_name(t, SEGMENT_LOG, number);
     if (r)
         return r;
     atomic_store(&log->failed, 1);
     t->made.len = 0;
     r = os_sync_dir(log->dir);
     return r ? error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the restore may be undone by a power cut") : 0;
+}
+
+/* The store is taken. */
+static int restore_increment_make(struct restore *t)
+{
+    struct log *log = t->log;
+    int r = restore_rewind(t);
+    if (r == 0)
+        r = restore_fits(t);
+    if (r)
+        return r;
+    uint64_t fed = t->lineage.fed, revision = t->reader.revision;
+    uint64_t sequence = (revision > log->at.sequence ? revision : log->at.sequence) + 1;
+    r = restore_increment_records(t, sequence);
+    if (r == 0 && t->rows_len)
+        r = restore_switch(t, sequence, fed);
+    segment_free(&t->out);
+    if (r == 0 || t->made.len == 0 || restore_unmake(t) == 0)
+        return r;
+    if (!t->named) /* the next opener takes them away */
+        return r;
+    atomic_store(&log->failed, 1); /* else this handle would write on behind the MANIFEST that may count */
+    return error_set(t->detail, KIST_EMAYBE, "a segment could not be taken away: the increment may be there or not");
 }
 
 static int restore_increment(struct restore *t)
@@ -644,14 +711,7 @@ static int restore_increment(struct restore *t)
     t->log = log_of(e);
     r = restore_take(t);
     if (r == 0) {
-        r = restore_rewind(t);
-        if (r == 0)
-            r = restore_increment_records(t);
-        if (r == 0 && t->rows_len)
-            r = restore_switch(t);
-        if (r && restore_unmake(t))
-            (void)error_set(t->detail, r, "segments of the restore could not be taken away: the next opener does it");
-        segment_free(&t->out);
+        r = restore_increment_make(t);
         writer_unlock(t->log);
     }
     e->ops->close(&e); /* SHARED_OPEN goes with it and not before: the lock page knows nothing of the new segment */
@@ -691,7 +751,7 @@ int engine_restore(const char *path, const struct engine_options *options, kist_
             r = error_set(detail, r, "cannot open the directory of %.180s", full);
     }
     if (r == 0)
-        r = restore_spool_near(full, parent, read, ctx, &spool);
+        r = spool_near(full, parent, read, ctx, &spool);
     if (r == 0) {
         *t = (struct restore){.options = options, .detail = detail, .path = full, .spool = spool};
         buf_init(&t->batch.bytes, true);

@@ -1,11 +1,15 @@
 /* salvage.c: what is still good of a damaged store, read-only.
  *
- * Only after an ordinary opening has found damage. Every segment file that opens is walked; a frame that does not open is
- * passed over, on to the next header that is authentic. The chain cannot vouch for what follows a hole, but the damaged
- * frame's tag, in clear, often can: then only that frame is lost, else its successor, too. The newest manifest that can be
- * read says which segments count; without one all do, and records that were deleted may be back. So a salvaged store may
- * show an older state of a key, or none, but never anything that was not once written under it. */
+ * Only after an ordinary opening has found damage or could not read. Every segment file that opens is walked; a frame that
+ * does not open, or that the disk does not read any more, is passed over, on to the next header that is authentic. The chain
+ * cannot vouch for what follows a hole, but the damaged frame's tag, in clear, often can: then only that frame is lost, else
+ * its successor, too. The newest manifest that can be read says which segments count; without one all do, and records that
+ * were deleted may be back. So a salvaged store may show an older state of a key, or none, but never anything that was not
+ * once written under it. */
 #include "engine/log.h"
+
+#define SALVAGE_BLOCK (64u << 10)
+#define SALVAGE_SECTOR 512u
 
 struct salvage {
     struct log *log;
@@ -41,24 +45,75 @@ static int salvage_number(const char *name, void *ctx)
 
 /* -- walking over holes -- */
 
-/* From a frame that does not open to the next authentic header behind it. */
-static bool salvage_skip(struct follow_walk *w)
+/* Like segment_read_some(), but sectors that the disk does not read are zeros. */
+static int salvage_read(struct segment *s, uint64_t offset, uint8_t *p, size_t len, size_t *out_n)
+{
+    struct os_stat st;
+    int r = segment_read_some(s, offset, p, len, out_n);
+    if (r != KIST_EIO)
+        return r;
+    r = os_stat(s->fd, &st);
+    if (r)
+        return r;
+    len = offset >= st.size ? 0 : bytes_min(len, (size_t)(st.size - offset));
+    for (size_t at = 0, n = 0; at < len && r == 0; at += n) {
+        size_t got = 0;
+        n = bytes_min(len - at, SALVAGE_SECTOR - (size_t)((offset + at) % SALVAGE_SECTOR));
+        r = segment_read_some(s, offset + at, p + at, n, &got);
+        if (r == KIST_EIO)
+            got = 0;
+        memset(p + at + got, 0, n - got);
+        r = r == KIST_EIO ? 0 : r;
+    }
+    *out_n = len;
+    return r;
+}
+
+/* From a frame that does not open to the next authentic header behind it. KIST_EEND: there is none. */
+static int salvage_skip(struct follow_walk *w)
 {
     struct frame_context c = log_context(w->log, w->s);
-    uint8_t p[FRAME_HEADER], tag[SEAL_TAG];
+    uint8_t damaged[FRAME_HEADER] = {0}, *p = os_alloc(SALVAGE_BLOCK);
     struct frame_header h;
     size_t n = 0;
-    if (segment_read_some(w->s, w->offset, p, sizeof p, &n) || n < sizeof p)
-        return false;
-    memcpy(tag, p + FRAME_HEADER - SEAL_TAG, SEAL_TAG);
-    for (uint64_t at = w->offset + 8;; at += 8) {
-        if (segment_read_some(w->s, at, p, sizeof p, &n) || n < sizeof p)
-            return false;
-        if (frame_header_read(&c, p, &h)) {
-            w->offset = at;
-            memcpy(w->tag, tag, SEAL_TAG);
-            return true;
+    bool found = false;
+    int r = p ? salvage_read(w->s, w->offset, damaged, sizeof damaged, &n) : KIST_ENOMEM;
+    for (uint64_t at = w->offset + 8; r == 0 && !found; at += SALVAGE_BLOCK - FRAME_HEADER) {
+        r = salvage_read(w->s, at, p, SALVAGE_BLOCK, &n);
+        for (size_t i = 0; r == 0 && !found && i + FRAME_HEADER <= n; i += 8) {
+            found = frame_header_read(&c, p + i, &h);
+            if (found)
+                w->offset = at + i;
         }
+        if (r == 0 && !found && n < SALVAGE_BLOCK)
+            r = KIST_EEND;
+    }
+    memcpy(w->tag, damaged + FRAME_HEADER - SEAL_TAG, SEAL_TAG);
+    os_free(p);
+    return r;
+}
+
+/* The next frame that opens: 1 · 0: the end of the segment. A read that fails may have failed on bytes that nobody needs: up
+ * to *io_careful, where it would have ended, frames are read without anything behind them. */
+static int salvage_next(struct follow_walk *w, uint64_t *io_careful)
+{
+    for (;;) {
+        if (w->chunk == 0 && w->offset >= *io_careful)
+            w->chunk = SALVAGE_SECTOR;
+        size_t chunk = w->chunk;
+        int r = follow_walk_next(w);
+        if (r == KIST_EIO && chunk) {
+            *io_careful = w->offset + 2 * chunk;
+            w->chunk = 0;
+            continue;
+        }
+        if (r == 0 && w->offset < w->s->end)
+            r = KIST_ECORRUPT; /* zeros amid the frames */
+        if (r != KIST_ECORRUPT && r != KIST_EIO)
+            return r;
+        r = salvage_skip(w);
+        if (r)
+            return r == KIST_EEND ? 0 : r;
     }
 }
 
@@ -66,19 +121,10 @@ static bool salvage_skip(struct follow_walk *w)
 static int salvage_walk(struct log *log, struct segment *s, int (*each)(struct follow_walk *w, void *ctx), void *ctx)
 {
     struct follow_walk w;
+    uint64_t careful = 0;
     int r = 0;
     follow_walk_init(&w, log, s, SEGMENT_HEADER, (const uint8_t[SEAL_TAG]){0});
-    for (;;) {
-        r = follow_walk_next(&w);
-        if (r == KIST_ECORRUPT || (r == 0 && w.offset < s->end)) {
-            if (!salvage_skip(&w)) {
-                r = 0;
-                break;
-            }
-            continue;
-        }
-        if (r != 1)
-            break;
+    while ((r = salvage_next(&w, &careful)) == 1) {
         r = each(&w, ctx);
         if (r)
             break;

@@ -6,10 +6,11 @@
  * instead, which writes them only once. Tried and dropped: fallocate for small ones (unwritten extents make the fdatasync
  * as slow as growing does).
  *
- * Reading is pread by default. With KIST_MAP it is a copy out of a shared map under a guard (base/os.h): a file that
- * shrinks or a disk that fails then gives KIST_EIO, as pread would. See docs/decisions/0002-map.md. */
+ * Reading is a copy out of a shared map under a guard (base/os.h): a file that shrinks or a disk that fails gives KIST_EIO,
+ * as pread would, which is what reads without a map. See docs/decisions/0002-map.md. */
 #include "engine/segment.h"
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/os.h"
 
@@ -203,17 +204,10 @@ int segment_guard_add(struct segment *s, uint64_t shadow)
             return 0;
         }
     }
-    if (s->guards_len == s->guards_cap) {
-        size_t cap = s->guards_cap ? s->guards_cap * 2 : 8;
-        struct segment_guard *g = os_alloc(cap * sizeof *g);
-        if (!g)
-            return KIST_ENOMEM;
-        if (s->guards_len)
-            memcpy(g, s->guards, s->guards_len * sizeof *g);
-        os_free(s->guards);
-        s->guards = g;
-        s->guards_cap = cap;
-    }
+    struct segment_guard *g = array_room(s->guards, s->guards_len, &s->guards_cap, sizeof *g);
+    if (!g)
+        return KIST_ENOMEM;
+    s->guards = g;
     s->guards[s->guards_len++] = (struct segment_guard){.shadow = shadow, .count = 1};
     return 0;
 }

@@ -40,7 +40,7 @@ struct segment {
     uint64_t capacity;         /* of memory */
     uint64_t allocated;        /* file: bytes known to exist on disk behind the tail; 0: ask again */
     uint64_t ahead;            /* how much was written ahead last time; 0: nothing is */
-    _Atomic(void *) map;       /* KIST_MAP: [0, map_len) of the file */
+    _Atomic(void *) map;       /* [0, map_len) of the file, or NULL: read with pread */
     size_t map_len;
 
     /* The account: what of it the working root still uses. Under the state lock. */
@@ -52,6 +52,7 @@ struct segment {
     size_t guards_len, guards_cap;
     bool compacting;           /* records that die now must be cancelled in the output */
     bool gone;                 /* replaced or empty: no longer part of the store, kept while entries or snapshots need it */
+    uint64_t gone_at;          /* gone: by the SWITCH with this sequence; 0: not known (loaded anew since) */
     bool dropped;              /* memory engine, while loading anew: it was gone before */
     bool leaving;              /* no entry of the working root needs it: freed with the last snapshot that does */
 };
@@ -88,7 +89,7 @@ int segment_cut(struct segment *s, uint64_t offset) KIST_MUST_USE;
 /* See to it that len bytes at offset have room, so that writing them cannot fail for want of it. keep: so many more, or
  * KIST_ENOSPC (what deletes live on when the disk is full). */
 int segment_make_room(struct segment *s, uint64_t offset, uint64_t len, uint64_t keep) KIST_MUST_USE;
-/* Map it for reading (KIST_MAP); a failure is no harm. */
+/* Map [0, len) for reading, once; a failure is no harm. */
 void segment_map(struct segment *s, uint64_t len);
 
 int segment_guard_add(struct segment *s, uint64_t shadow) KIST_MUST_USE;

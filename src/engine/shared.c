@@ -63,8 +63,7 @@ static int shared_private(struct shared *s)
 int shared_open(struct shared *s, int dir, bool memory, bool read_only, const uint8_t store_id[16],
                 const uint8_t check_key[16])
 {
-    *s = (struct shared){.dir = dir, .fd = -1, .read_only = read_only};
-    memcpy(s->check_key, check_key, sizeof s->check_key);
+    *s = (struct shared){.dir = dir, .fd = -1, .read_only = read_only, .check_key = check_key};
     if (memory) {
         int r = shared_private(s);
         if (r == 0)
@@ -88,7 +87,7 @@ void shared_close(struct shared *s)
     os_free(s->own);
     os_close(&s->fd);
     s->page = s->own = NULL;
-    os_wipe(s->check_key, sizeof s->check_key);
+    s->check_key = NULL;
 }
 
 /* -- locks -- */
@@ -258,14 +257,18 @@ void shared_prove(struct shared *s, uint64_t durable)
         atomic_store(&s->page->durable_check, shared_check(s, s->page->store_id, durable));
 }
 
+/* Counted twice: who takes his turn between the first and the clearing of visible_waited has it cleared under him, and would
+ * sleep where the next one to wake sees nobody. */
 void shared_wake(struct shared *s)
 {
     struct shared_page *page = s->page;
     if (s->read_only && !s->own)
         return;
     atomic_fetch_add(&page->visible_word, 1);
-    if (atomic_exchange(&page->visible_waited, 0))
-        os_futex_wake(&page->visible_word, INT32_MAX, s->fd >= 0);
+    if (!atomic_exchange(&page->visible_waited, 0))
+        return;
+    atomic_fetch_add(&page->visible_word, 1);
+    os_futex_wake(&page->visible_word, INT32_MAX, s->fd >= 0);
 }
 
 void shared_publish(struct shared *s, uint64_t visible)
@@ -274,14 +277,17 @@ void shared_publish(struct shared *s, uint64_t visible)
         shared_wake(s);
 }
 
-void shared_wait(struct shared *s, uint64_t seen, int64_t timeout_us)
+uint32_t shared_turn(const struct shared *s)
+{
+    return atomic_load(&s->page->visible_word);
+}
+
+void shared_wait(struct shared *s, uint32_t turn, int64_t timeout_us)
 {
     struct shared_page *page = s->page;
-    uint32_t word = atomic_load(&page->visible_word);
     if (!s->read_only || s->own)
         atomic_store(&page->visible_waited, 1);
     else if (timeout_us < 0 || timeout_us > SHARED_NAP_US)
         timeout_us = SHARED_NAP_US; /* a map that cannot be written cannot say that somebody waits */
-    if (atomic_load(&page->visible) == seen)
-        os_futex_wait(&page->visible_word, word, timeout_us, s->fd >= 0);
+    os_futex_wait(&page->visible_word, turn, timeout_us, s->fd >= 0);
 }

@@ -51,12 +51,13 @@ struct shared {
     struct shared_page *page;
     struct shared_page *own; /* when there is no file to map */
     uint64_t device, inode;
-    uint8_t check_key[16];
+    const uint8_t *check_key; /* borrowed, 16 bytes */
     bool polite;             /* somebody waited for the writer lock when we last released it, at this count */
     uint32_t released;
 };
 
-/* Open or make the file. On a read-only file system without one a private page stands in. */
+/* Open or make the file. On a read-only file system without one a private page stands in. check_key stays the caller's and
+ * must be there until shared_close(). */
 int shared_open(struct shared *s, int dir, bool memory, bool read_only, const uint8_t store_id[16],
                 const uint8_t check_key[16]) KIST_MUST_USE;
 void shared_close(struct shared *s);
@@ -84,7 +85,9 @@ void shared_prove(struct shared *s, uint64_t durable);
 void shared_publish(struct shared *s, uint64_t visible);
 /* Wake all who wait, without news. */
 void shared_wake(struct shared *s);
-/* Sleep while visible is seen, at most timeout_us (< 0: for ever). Wakes spuriously. */
-void shared_wait(struct shared *s, uint64_t seen, int64_t timeout_us);
+/* Waiting: take the turn first, then look at what you wait for, then sleep. Wakes in between are not lost. */
+uint32_t shared_turn(const struct shared *s);
+/* Sleep until the next wake after turn, at most timeout_us (< 0: for ever). Wakes spuriously. */
+void shared_wait(struct shared *s, uint32_t turn, int64_t timeout_us);
 
 #endif

@@ -109,6 +109,7 @@ static int snapshot_state(const struct log *log, struct buf *out)
         if (t->slot[i] && !t->slot[i]->gone)
             snapshot_segment_add(out, t->slot[i]);
     }
+    buf_add_varint(out, log->newest);
     return buf_status(out);
 }
 
@@ -547,6 +548,7 @@ static int snapshot_rows(struct snapshot_reader *r, int (*each)(struct snapshot_
     int e = in.bad ? KIST_ENOSTORE : 0;
     for (uint64_t i = 0; i < n && e == 0; i++)
         e = each(r, &in);
+    r->log->newest = bytes_in_varint(&in);
     return e == 0 && (in.bad || bytes_in_left(&in)) ? KIST_ENOSTORE : e;
 }
 

@@ -2,17 +2,23 @@
  *
  * An expired record is not there for anybody from the moment it expires. The sweep writes the deletes that let its space go,
  * oldest first, found by the index of times; they are ordinary commits, so a clock that jumps back brings nothing back that
- * was swept. */
-#include "engine/log.h"
+ * was swept.
+ *
+ * A store that is fed by increments is not swept: the deletes would be operations of its own, and it could not be brought
+ * forward any more. Its source's sweeps come with the increments. */
+#include "engine/lineage.h"
 
 #define SWEEP_BATCH 1000u
 
 /* Collect up to limit expired keys. State held. */
 static int sweep_collect(struct log *log, int64_t now, size_t limit, struct frame_op *ops, struct buf *bytes, size_t *out_n)
 {
-    struct tree_cursor *c = os_alloc(sizeof *c);
     struct tree_root root = tree_working(log->expiry), index = tree_working(log->index);
     size_t n = 0;
+    *out_n = 0;
+    if (lineage_standby(log))
+        return 0;
+    struct tree_cursor *c = os_alloc(sizeof *c);
     if (!c)
         return KIST_ENOMEM;
     tree_cursor_init(c, &root);
@@ -82,7 +88,7 @@ int sweep_expired(struct engine *e, uint64_t limit, uint64_t *out_swept)
     return r;
 }
 
-/* Has anything expired? A look at the first time. */
+/* Has anything expired that may be swept? A look at the first time. */
 bool sweep_due(struct log *log)
 {
     bool due = false;
@@ -91,7 +97,7 @@ bool sweep_due(struct log *log)
     struct tree_cursor *c = root.count ? os_alloc(sizeof *c) : NULL;
     if (c) {
         tree_cursor_init(c, &root);
-        due = tree_cursor_seek(c, "", 0) && bytes_get64be(c->key) <= (uint64_t)os_now_ms();
+        due = tree_cursor_seek(c, "", 0) && bytes_get64be(c->key) <= (uint64_t)os_now_ms() && !lineage_standby(log);
     }
     (void)pthread_mutex_unlock(&log->state);
     tree_cursor_done(c);

@@ -62,6 +62,17 @@ static int table_replace(struct log *log, struct log_table *t)
     return 0;
 }
 
+/* Values are read through a map where that is wanted and can be survived, else with pread. A log segment will grow: its map
+ * reaches to where it is full. */
+static void table_map(struct log *log, struct segment *s)
+{
+    struct os_stat st;
+    if ((log->flags & KIST_NO_MAP) || s->fd < 0 || !os_map_guard() || os_stat(s->fd, &st))
+        return;
+    uint64_t full = s->kind == SEGMENT_LOG ? log->segment_size + 4096 : 0;
+    segment_map(s, st.size > full ? st.size : full);
+}
+
 int table_add(struct log *log, struct segment *s)
 {
     uint64_t first = s->number, last = s->number;
@@ -71,6 +82,7 @@ int table_add(struct log *log, struct segment *s)
     struct log_table *t = table_copy(old, first, last);
     if (!t)
         return KIST_ENOMEM;
+    table_map(log, s);
     t->slot[s->number - first] = s;
     int r = table_replace(log, t);
     if (r) {

@@ -79,6 +79,15 @@ uint64_t tree_published_tag(const struct tree *t);
 /* The payload, borrowed from the root, or NULL. */
 const uint8_t *tree_find(const struct tree_root *root, const void *key, size_t key_len, size_t *out_len);
 
+struct tree_key {
+    const uint8_t *ptr;
+    size_t len;
+};
+
+#define TREE_WARM_MAX 16
+/* Bring the ways to up to TREE_WARM_MAX keys into the processor's caches, side by side: a hint before they are looked up. */
+void tree_warm(const struct tree_root *root, const struct tree_key *keys, size_t n);
+
 /* A position in a root. After a call that answered true, key and payload are set; the key lives in the cursor,
  * the payload in the root. Starts nowhere: seek first. */
 struct tree_cursor {
@@ -100,6 +109,8 @@ bool tree_cursor_seek(struct tree_cursor *c, const void *key, size_t key_len);  
 bool tree_cursor_seek_last(struct tree_cursor *c, const void *key, size_t key_len); /* the last key < key; NULL: the last of all */
 bool tree_cursor_next(struct tree_cursor *c);
 bool tree_cursor_prev(struct tree_cursor *c);
+/* The payload that the next step will most likely find, without taking it; NULL where that is not known. */
+const uint8_t *tree_cursor_peek(const struct tree_cursor *c, bool back, size_t *out_len);
 
 /* Walk everything and assert order, fill, counts, prefixes: for tests. */
 void tree_check(const struct tree_root *root);

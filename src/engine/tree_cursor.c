@@ -165,3 +165,16 @@ bool tree_cursor_prev(struct tree_cursor *c)
     --*index;
     return tree_cursor_set(c, true);
 }
+
+const uint8_t *tree_cursor_peek(const struct tree_cursor *c, bool back, size_t *out_len)
+{
+    if (c->depth == 0)
+        return NULL;
+    const struct tree_node *leaf = c->path[c->depth - 1].node;
+    unsigned i = c->path[c->depth - 1].index + (back ? -1u : 1u);
+    if (i >= leaf->count)
+        return NULL;
+    const uint8_t *entry = tree_node_entry(leaf, i);
+    *out_len = entry[0];
+    return entry + 1;
+}

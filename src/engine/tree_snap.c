@@ -29,11 +29,12 @@
  * No globals: the slot to try first comes from the address of the caller's stack. */
 #include "engine/tree_snap.h"
 
+#include "base/array.h"
 #include "base/os.h"
 
 #include <assert.h>
 
-enum { TREE_SNAP_RECORDS_MIN = 16, TREE_SNAP_DEAD_MIN = 64 };
+enum { TREE_SNAP_DEAD_MIN = 64 };
 
 /* -- readers -- */
 
@@ -122,17 +123,11 @@ uint64_t tree_published_tag(const struct tree *t)
 /* An unused record and room in the list for it, or NULL. */
 static struct tree_record *tree_snap_record(struct tree *t)
 {
-    if (t->records_n == t->records_cap) {
-        size_t cap = t->records_cap ? t->records_cap * 2 : TREE_SNAP_RECORDS_MIN;
-        struct tree_record **records = os_alloc(cap * sizeof *records);
-        if (!records)
-            return NULL;
-        if (t->records_n)
-            memcpy(records, t->records, t->records_n * sizeof *records);
-        os_free(t->records);
-        t->records = records;
-        t->records_cap = cap;
-    }
+    struct tree_record **records =
+        array_room(t->records, t->records_n, &t->records_cap, sizeof(struct tree_record *));
+    if (!records)
+        return NULL;
+    t->records = records;
     struct tree_record *record = t->spare;
     if (record)
         t->spare = record->spare;

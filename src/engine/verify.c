@@ -9,8 +9,9 @@
  * Then the index against the log. Operations are looked up as they are met: no operation may be newer than what the index
  * has, and each entry must be met at its place with its length, type and expiry. Places are met once, so counting the
  * matches finds entries that nothing in the log stands for. Entries that point into a segment which compaction has just
- * replaced are read through the old file instead. Tried and dropped: building a second index from the log to compare with,
- * which needs the memory of the first one again.
+ * replaced are read through the old file, and must be met with the same revision in what took its place. A SWITCH that is
+ * newer than the snapshot has not happened yet: its inputs are part of the store, its output is not. Tried and dropped:
+ * building a second index from the log to compare with, which needs the memory of the first one again.
  *
  * Where the log itself is damaged the index is not compared: salvage has read around the damage, and every record behind
  * it would be reported once more. */
@@ -26,8 +27,10 @@ struct verify_segment {
     struct segment *s;
     struct segment was;   /* a copy: its pointers are not used */
     bool growing;         /* frames may come behind what is verified */
+    bool successors;      /* gone, and what took its place is among the rows */
     uint64_t live_bytes, live_count;             /* by the index */
     uint64_t put_count, drop_count, delete_bytes, many_count; /* by the log */
+    uint64_t replaced, moved; /* gone: entries that point into it; those met in what took its place */
 };
 
 struct verify {
@@ -45,7 +48,7 @@ struct verify {
     bool settled;         /* the accounts are those of upto */
     bool damaged;         /* the log cannot be compared with the index */
     uint32_t newest;      /* generation */
-    uint64_t matches, entries, replaced;
+    uint64_t matches, entries;
     uint64_t total, done; /* bytes, for progress */
     int64_t next_us;
     struct buf value;
@@ -115,10 +118,17 @@ static struct segment verify_record(const struct segment *s)
                           .put_count = s->put_count,
                           .delete_bytes = s->delete_bytes,
                           .many_count = s->many_count,
-                          .drop_count = s->drop_count,
-                          .gone = s->gone};
+                          .drop_count = s->drop_count};
     memcpy(was.last_tag, s->last_tag, SEAL_TAG);
     return was;
+}
+
+/* Did s come into the store only behind what is verified? */
+static bool verify_newer(const struct verify *v, const struct segment *s)
+{
+    if (s->kind == SEGMENT_LOG)
+        return s->first_sequence > v->upto;
+    return s->birth > v->upto && !v->log->salvaged; /* salvage knows neither births nor its revision for sure */
 }
 
 /* State held. */
@@ -132,39 +142,59 @@ static int verify_collect(struct verify *v)
     v->upto = v->snap.root.tag;
     for (size_t i = 0; i < t->len; i++) {
         struct segment *s = t->slot[i];
-        if (!s || (s->kind == SEGMENT_LOG && s->first_sequence > v->upto))
+        if (!s || verify_newer(v, s))
             continue;
         struct verify_segment *row = &v->rows[v->rows_len++];
         row->s = s;
         row->was = verify_record(s);
+        row->was.gone = s->gone && s->gone_at <= v->upto;
+        row->successors = row->was.gone && s->gone_at;
         row->growing = s == log->active;
         if (row->growing)
             row->was.end = verify_written(log, s);
-        if (!s->gone)
+        if (!row->was.gone)
             v->total += s->end;
     }
     v->settled = log->at.sequence == v->upto && !log->moves_len && !log->purges_len && !log->broken;
     return 0;
 }
 
-static int verify_begin(struct verify *v)
+/* A snapshot and the rows that go with it. *out_skipped: one is missing, an output that was replaced again before it could be
+ * opened, by a SWITCH that may be newer than the snapshot. */
+static int verify_snapshot(struct verify *v, bool *out_skipped)
 {
     struct log *log = v->log;
+    *out_skipped = false;
     (void)pthread_mutex_lock(&log->state);
-    int r = follow_durable(log);
+    uint64_t skips = log->skips;
+    (void)pthread_mutex_unlock(&log->state);
+    int r = follow_fresh(log);
     if (r == KIST_ECORRUPT) {
         verify_problem(v, "%.200s", log->base.detail ? log->base.detail->text : "the log cannot be followed");
         v->damaged = true;
         r = 0;
     }
-    (void)pthread_mutex_unlock(&log->state);
     if (r == 0)
         r = tree_snap_take(log->index, &v->snap);
     if (r)
         return r;
     (void)pthread_mutex_lock(&log->state);
-    r = verify_collect(v);
+    *out_skipped = skips != log->skips;
+    if (!*out_skipped)
+        r = verify_collect(v);
     (void)pthread_mutex_unlock(&log->state);
+    return r;
+}
+
+static int verify_begin(struct verify *v)
+{
+    struct log *log = v->log;
+    bool skipped = false;
+    int r = verify_snapshot(v, &skipped);
+    while (r == 0 && skipped) { /* what replaced it is visible by now */
+        tree_snap_drop(log->index, &v->snap);
+        r = verify_snapshot(v, &skipped);
+    }
     (void)pthread_rwlock_rdlock(&log->keyring_lock);
     v->newest = keyring_generation(log->keyring);
     (void)pthread_rwlock_unlock(&log->keyring_lock);
@@ -247,11 +277,18 @@ static bool verify_dropped(const struct verify *v, uint64_t bucket)
 
 static void verify_put(struct verify *v, const struct follow_walk *w, const struct frame_op *op, const struct entry *e)
 {
-    if (e->revision != op->revision || e->segment != w->s->number || e->frame != w->at || e->delta != op->delta)
+    if (e->revision != op->revision)
         return;
-    v->matches++;
+    bool here = e->segment == w->s->number && e->frame == w->at && e->delta == op->delta;
+    struct verify_segment *row = here ? NULL : verify_row(v, e->segment);
+    if (here)
+        v->matches++;
+    else if (row && row->was.gone)
+        row->moved++;
+    else
+        return;
     if (e->len != op->len || e->expires_ms != op->expires_ms || (e->flags & ENTRY_TYPE) != op->type ||
-        e->tag4 != bytes_get32(op->tag))
+        (here && e->tag4 != bytes_get32(op->tag)))
         verify_differs(v, w, "length, type, expiry or tag");
 }
 
@@ -306,7 +343,7 @@ static int verify_operations(struct verify *v, struct verify_segment *row, struc
 static int verify_listed(const struct manifest_row *row, void *ctx)
 {
     struct verify *v = ctx;
-    if (verify_row(v, row->number))
+    if (verify_row(v, row->number) || (row->kind == SEGMENT_COMPACTED && row->birth > v->upto))
         return 0;
     buf_add_u64(&v->missing, row->number);
     return buf_status(&v->missing);
@@ -471,10 +508,10 @@ static int verify_segment(struct verify *v, struct verify_segment *row)
 /* -- the index against the log -- */
 
 /* Its segment was replaced, but the old file is still good for it. */
-static void verify_replaced(struct verify *v, const struct entry *e)
+static void verify_replaced(struct verify *v, struct verify_segment *row, const struct entry *e)
 {
     void *data = NULL;
-    v->replaced++;
+    row->replaced++;
     if (read_value(v->log, e, false, &data)) {
         verify_problem(v, "segment %012llu.log: the value of the frame at offset %llu does not authenticate",
                        (unsigned long long)e->segment, (unsigned long long)e->frame);
@@ -491,11 +528,22 @@ static void verify_entry(struct verify *v, const struct entry *e, size_t key_len
         verify_problem(v, "the index has a record in segment %012llu.log, which is not part of the store",
                        (unsigned long long)e->segment);
     } else if (row->was.gone) {
-        verify_replaced(v, e);
+        verify_replaced(v, row, e);
     } else {
         v->entries++;
         row->live_bytes += entry_weight(key_len - 8, e->len);
         row->live_count++;
+    }
+}
+
+static void verify_moves(struct verify *v)
+{
+    for (size_t i = 0; i < v->rows_len; i++) {
+        const struct verify_segment *row = &v->rows[i];
+        if (row->successors && row->moved != row->replaced)
+            verify_problem(v, "the index has %llu records in segment %012llu.log, which compaction has replaced; the log has "
+                           "%llu of them in other segments", (unsigned long long)row->replaced,
+                           (unsigned long long)row->was.number, (unsigned long long)row->moved);
     }
 }
 
@@ -527,13 +575,19 @@ static int verify_index(struct verify *v)
     if (r == 0 && v->entries != v->matches)
         verify_problem(v, "the index has %llu records of which the log has %llu", (unsigned long long)v->entries,
                        (unsigned long long)v->matches);
+    if (r == 0)
+        verify_moves(v);
     return r;
 }
 
 /* Meaningful only when nothing has happened since the snapshot was taken. */
 static void verify_accounts(struct verify *v)
 {
-    for (size_t i = 0; i < v->rows_len && v->settled && !v->replaced; i++) {
+    for (size_t i = 0; i < v->rows_len; i++) {
+        if (v->rows[i].replaced)
+            return;
+    }
+    for (size_t i = 0; i < v->rows_len && v->settled; i++) {
         const struct verify_segment *row = &v->rows[i];
         if (row->was.gone)
             continue;
@@ -550,8 +604,8 @@ static void verify_accounts(struct verify *v)
 /* Has the segment left the store since we began? */
 static int verify_left(struct verify *v, struct segment *s, bool *out)
 {
+    int r = follow_fresh(v->log);
     (void)pthread_mutex_lock(&v->log->state);
-    int r = follow_durable(v->log);
     *out = s->gone;
     (void)pthread_mutex_unlock(&v->log->state);
     return r == KIST_ECORRUPT ? 0 : r;
@@ -596,8 +650,8 @@ static int verify_stray(const char *name, void *ctx)
     uint64_t number = segment_number(name, ".log");
     if (!number || verify_row(v, number) || verify_was_removed(v, number))
         return 0;
+    int r = follow_fresh(v->log);
     (void)pthread_mutex_lock(&v->log->state);
-    int r = follow_durable(v->log);
     bool known = table_find(v->log, number) || number > v->log->active->number;
     (void)pthread_mutex_unlock(&v->log->state);
     if (known || (r && r != KIST_ECORRUPT))

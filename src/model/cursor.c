@@ -228,7 +228,8 @@ static int cursor_show(struct kist_cursor *c, struct kist_record *out)
                                 .value = {c->value, meta.len},
                                 .type = (enum kist_type)(meta.type & OPS_TYPE),
                                 .revision = meta.revision,
-                                .expires_ms = meta.expires_ms};
+                                .expires_ms = meta.expires_ms,
+                                .never = !meta.expires_ms && (meta.type & OPS_TTL_OWN)};
     return 0;
 }
 
@@ -266,8 +267,8 @@ int kist_cursor_seek(struct kist_cursor *cursor, struct kist_bytes key)
     r = r < 0 ? r : ops_key(&cursor->store->detail, key);
     if (r < 0)
         return r;
-    cursor_forget_value(cursor);
     memmove(cursor->at, key.ptr, key.len);
+    cursor_forget_value(cursor); /* behind the copy: the key may lie in the record stood upon */
     cursor->at_len = key.len;
     cursor->place = CURSOR_SOUGHT;
     return 0;

@@ -17,6 +17,10 @@
 _Static_assert(KIST_SLOTS_MAX == KEYRING_SLOTS, "as many slots as the header has");
 _Static_assert(KIST_SLOT_LABEL_MAX <= SLOT_LABEL_MAX, "a label fits into its slot");
 
+/* kist.h names them: 6 passes, 256 MiB. */
+#define KEYS_LIMIT_OPS (2 * UNLOCK_OPS_DEFAULT)
+#define KEYS_LIMIT_MEM (4 * UNLOCK_MEM_DEFAULT)
+
 /* -- keys -- */
 
 int kist_key_generate(uint8_t out_key[32])
@@ -88,6 +92,12 @@ int keys_unlock(const struct kist_secret *secret, struct error_detail *detail, s
     return r;
 }
 
+void keys_limit(struct unlock *u)
+{
+    u->max_ops = u->ops ? u->ops : KEYS_LIMIT_OPS;
+    u->max_mem = u->mem ? u->mem : KEYS_LIMIT_MEM;
+}
+
 /* -- slots -- */
 
 struct keys_list {
@@ -145,13 +155,26 @@ static int keys_change(struct kist_store *store, int (*fn)(struct keyring *k, vo
     return store->engine->ops->keyring_change(store->engine, fn, edit);
 }
 
+/* What a slot answers that cannot be made. Its label was looked at before: only costs are left to
+ * be too large. */
+static int keys_refused(const struct keys_edit *e, int r)
+{
+    if (r != KIST_ETOOBIG)
+        return r;
+    return error_set(e->detail, r,
+                     "with this one the passphrases of the store would cost more than %llu MiB of "
+                     "Argon2id together, passes times memory: take a smaller kdf_ops or "
+                     "kdf_mem_kib, or remove a slot",
+                     (unsigned long long)(KEYRING_WORK_MAX >> 20));
+}
+
 static int keys_add(struct keyring *k, void *ctx)
 {
     struct keys_edit *e = ctx;
     if (keyring_slot_count(k) == KEYRING_SLOTS)
         return error_set(e->detail, KIST_EFULL, "all %d key slots are used: remove one",
                          KEYRING_SLOTS);
-    return keyring_slot_add(k, &e->new, e->label, strlen(e->label), &e->slot);
+    return keys_refused(e, keyring_slot_add(k, &e->new, e->label, strlen(e->label), &e->slot));
 }
 
 int kist_slot_add(struct kist_store *store, const struct kist_secret *secret, const char *label,
@@ -200,13 +223,28 @@ int kist_slot_remove(struct kist_store *store, int slot)
     return keys_change(store, keys_remove, &edit);
 }
 
+/* Empty the slots behind e->slot that the old secret opens, too. */
+static int keys_forget(struct keyring *k, const struct keys_edit *e)
+{
+    int slot = e->slot, r = 0;
+    while (r == 0) {
+        r = keyring_slot_find(k, &e->old, slot + 1, &slot);
+        if (r == 0)
+            r = keyring_slot_remove(k, slot);
+    }
+    return r == KIST_EKEY ? 0 : r;
+}
+
+/* The old secret opens nothing afterwards, or a changed passphrase would still be good. */
 static int keys_replace(struct keyring *k, void *ctx)
 {
     struct keys_edit *e = ctx;
-    int r = keyring_slot_find(k, &e->old, &e->slot);
+    int r = keyring_slot_find(k, &e->old, 0, &e->slot);
     if (r == KIST_EKEY)
         return error_set(e->detail, r, "the old secret opens none of the key slots");
-    return r < 0 ? r : keyring_slot_replace(k, e->slot, &e->new);
+    if (r == 0)
+        r = keys_forget(k, e);
+    return r < 0 ? r : keys_refused(e, keyring_slot_replace(k, e->slot, &e->new));
 }
 
 int kist_slot_change(struct kist_store *store, const struct kist_secret *old_secret,

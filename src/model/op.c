@@ -194,10 +194,12 @@ static int op_by(struct op_reader *r)
 {
     struct op *op = r->op;
     op->by_i = 1;
-    if (!r->by.ptr || value_parse_int(r->by, &op->by_i) == 0)
+    if (!r->by.ptr)
         return 0;
-    op->by_float = true;
-    return value_parse_float(r->by, &op->by_f) < 0 ? op_bad(r, "by: a number") : 0;
+    int e = value_parse_step(r->by, &op->by_float, &op->by_i, &op->by_f);
+    if (e == KIST_ERANGE)
+        return error_set(r->detail, e, "by: %s", VALUE_STEP_RANGE);
+    return e < 0 ? op_bad(r, "by: a number") : 0;
 }
 
 /* What belongs to what, when all members are known. */
@@ -335,5 +337,7 @@ void op_add_record(struct buf *out, const struct kist_record *record)
         op_add(out, ",\"expires_ms\":");
         buf_add(out, number, value_format_int(record->expires_ms, number));
     }
+    if (record->never)
+        op_add(out, ",\"ttl\":null");
     op_add(out, "}\n");
 }

@@ -31,7 +31,8 @@ struct op {
 };
 
 /* room is where decoded text goes: reset and grown here, it must outlive the op. KIST_EJSON: not
- * JSON; KIST_EINVAL: not an operation. detail says what is wrong, without quoting anything. */
+ * JSON; KIST_EINVAL: not an operation; KIST_ERANGE: "by" is an int beyond 64 bits. detail says what
+ * is wrong, without quoting anything. */
 int op_parse(struct kist_bytes line, struct buf *room, struct op *out,
              struct error_detail *detail) KIST_MUST_USE;
 

@@ -56,25 +56,43 @@ static int ops_ttl(struct error_detail *detail, int64_t ttl_ms)
     return error_set(detail, KIST_EINVAL, "a TTL is 1 to %lld ms", (long long)KIST_TTL_MAX);
 }
 
+static int ops_conditions(struct error_detail *detail, const struct kist_put_options *o)
+{
+    if (o->flags & ~OPS_FLAGS)
+        return error_set(detail, KIST_EINVAL, "unknown flags 0x%x", o->flags & ~OPS_FLAGS);
+    if ((o->flags & KIST_IF_ABSENT) && (o->flags & KIST_IF_PRESENT))
+        return error_set(detail, KIST_EINVAL, "a key cannot be absent and present");
+    if (o->if_revision && !(o->flags & KIST_IF_REVISION))
+        return error_set(detail, KIST_EINVAL, "if_revision counts only with KIST_IF_REVISION");
+    return 0;
+}
+
 int ops_options(struct error_detail *detail, const struct kist_put_options *given,
                 struct kist_put_options *out)
 {
     struct kist_put_options o;
     int r = options_copy(detail, &o, sizeof o, given);
-    if (r < 0)
-        return r;
-    if (o.flags & ~OPS_FLAGS)
-        return error_set(detail, KIST_EINVAL, "unknown flags 0x%x", o.flags & ~OPS_FLAGS);
-    if ((o.flags & KIST_IF_ABSENT) && (o.flags & KIST_IF_PRESENT))
-        return error_set(detail, KIST_EINVAL, "a key cannot be absent and present");
-    if (o.if_revision && !(o.flags & KIST_IF_REVISION))
-        return error_set(detail, KIST_EINVAL, "if_revision counts only with KIST_IF_REVISION");
-    if ((unsigned)o.type > KIST_DETECT)
-        return error_set(detail, KIST_EINVAL, "unknown type %d", (int)o.type);
-    r = ops_ttl(detail, o.ttl_ms);
+    r = r < 0 ? r : ops_conditions(detail, &o);
+    if (r == 0 && (unsigned)o.type > KIST_DETECT)
+        r = error_set(detail, KIST_EINVAL, "unknown type %d", (int)o.type);
+    r = r < 0 ? r : ops_ttl(detail, o.ttl_ms);
     if (r == 0)
         *out = o;
     return r;
+}
+
+int ops_delete_options(struct error_detail *detail, const struct kist_put_options *given,
+                       struct kist_put_options *out)
+{
+    struct kist_put_options o;
+    int r = options_copy(detail, &o, sizeof o, given);
+    r = r < 0 ? r : ops_conditions(detail, &o);
+    if (r < 0)
+        return r;
+    o.type = KIST_RAW;
+    o.ttl_ms = KIST_TTL_NEVER; /* spares the look at the bucket's default */
+    *out = o;
+    return 0;
 }
 
 static int ops_value_len(struct error_detail *detail, size_t len)
@@ -208,17 +226,29 @@ int ops_store(struct ops *w, struct kist_bytes key, struct kist_bytes value,
     return w->txn->engine->ops->put(w->txn, key, value, type, expires, borrow);
 }
 
+/* The row "own TTL" of the table above is the engine's to see to, when it commits. */
+static int ops_put_keep(struct ops *w, struct kist_bytes key, struct kist_bytes value,
+                        const struct kist_put_options *o)
+{
+    int r = ops_value_len(w->detail, value.len);
+    if (r < 0)
+        return r;
+    int64_t expires = w->default_ttl_ms > 0 ? ops_after(os_now_ms(), w->default_ttl_ms) : 0;
+    return w->txn->engine->ops->put_keep(w->txn, key, value, (uint8_t)o->type, expires, w->borrow);
+}
+
 /* -- the operations -- */
 
 int ops_put(struct ops *w, struct kist_bytes key, struct kist_bytes value,
             const struct kist_put_options *o)
 {
     struct ops_old old = {0};
-    int r = 0;
-    /* With a TTL and without conditions the old record does not matter: a transaction must not come
-     * to depend on it. */
-    if (o->flags || o->ttl_ms == KIST_TTL_KEEP)
-        r = ops_load(w->txn, key, false, &old);
+    /* Without conditions the old record does not matter: a transaction must not come to depend on
+     * it. */
+    if (!o->flags)
+        return o->ttl_ms == KIST_TTL_KEEP ? ops_put_keep(w, key, value, o)
+                                          : ops_store(w, key, value, o, &old, w->borrow);
+    int r = ops_load(w->txn, key, false, &old);
     r = r < 0 ? r : ops_allow(w, &old, o);
     return r < 0 ? r : ops_store(w, key, value, o, &old, w->borrow);
 }

@@ -11,7 +11,7 @@
 /* The type that an engine keeps beside a value: enum kist_type, and whether the TTL (or its
  * absence) was asked for. */
 #define OPS_TYPE 3u
-#define OPS_TTL_OWN 4u
+#define OPS_TTL_OWN ENGINE_OWN_EXPIRY
 
 struct ops {
     struct engine_txn *txn; /* that may write */
@@ -32,6 +32,9 @@ struct ops_old {
 int ops_key(struct error_detail *detail, struct kist_bytes key) KIST_MUST_USE;
 int ops_options(struct error_detail *detail, const struct kist_put_options *given,
                 struct kist_put_options *out) KIST_MUST_USE;
+/* The same for deleting, where type and TTL do not count and may be anything. */
+int ops_delete_options(struct error_detail *detail, const struct kist_put_options *given,
+                       struct kist_put_options *out) KIST_MUST_USE;
 /* Length and type of a value; KIST_DETECT becomes what it is. KIST_ETYPE, KIST_EJSON. */
 int ops_value(struct error_detail *detail, struct kist_bytes value,
               enum kist_type *io_type) KIST_MUST_USE;

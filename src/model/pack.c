@@ -2,7 +2,9 @@
  *
  * Frames carry the size of what is in them and a checksum, are written in one go and read in one go
  * into a buffer of exactly that size: so a bomb is refused by its header, or fails because its room
- * is full. The library's working memory has seen plaintext, so it comes from os_alloc and is wiped
+ * is full. Other frames do not reach the library: it would also read skippable ones, ones without a
+ * checksum and, as Debian builds it, those of formats older than 1.0, with decoders of their own.
+ * The library's working memory has seen plaintext, so it comes from os_alloc and is wiped
  * when it goes back.
  *
  * Tried and dropped: streaming, which bounds nothing that KIST_VALUE_MAX does not bound already. */
@@ -10,12 +12,15 @@
                                     since 1.0 */
 #include "model/pack.h"
 
+#include "base/bytes.h"
 #include "base/os.h"
 
 #include <stdalign.h>
 #include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
+
+#define PACK_CHECKSUM 4u /* in the descriptor: a checksum follows the content */
 
 /* In front of each block: its size, in as much room as keeps the alignment. */
 #define PACK_PREFIX (alignof(max_align_t) > sizeof(size_t) ? alignof(max_align_t) : sizeof(size_t))
@@ -72,9 +77,18 @@ done:
     return r;
 }
 
+/* The start of a frame as docs/format.md allows it, RFC 8878: the magic, then the descriptor. */
+static bool pack_is_ours(struct kist_bytes packed)
+{
+    const uint8_t *p = packed.ptr;
+    return packed.len > 4 && bytes_get32(p) == ZSTD_MAGICNUMBER && (p[4] & PACK_CHECKSUM);
+}
+
 int pack_decompress(struct kist_bytes packed, size_t max, struct buf *out)
 {
     size_t before = out->len;
+    if (!pack_is_ours(packed))
+        return KIST_ECORRUPT;
     unsigned long long size = ZSTD_getFrameContentSize(packed.ptr, packed.len);
     if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ||
         ZSTD_findFrameCompressedSize(packed.ptr, packed.len) != packed.len)

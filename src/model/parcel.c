@@ -18,7 +18,9 @@
 #include "base/bytes.h"
 #include "base/os.h"
 #include "crypt/stream.h"
+#include "model/bucket.h"
 #include "model/keys.h"
+#include "model/ops.h"
 #include "model/options.h"
 #include "model/pack.h"
 #include "model/value.h"
@@ -43,14 +45,28 @@ struct parcel_pipe {
 static int parcel_out(void *ctx, const void *p, size_t len)
 {
     struct parcel_pipe *pipe = ctx;
-    return pipe->write(p, len, pipe->ctx);
+    int r = pipe->write(p, len, pipe->ctx);
+    return r > 0 ? KIST_EIO : r; /* nobody can tell what a positive answer means */
+}
+
+/* Ask the caller. Who says that he gave more than there was room for has written behind it, or does
+ * not know what he says: either way nothing of it can be used. */
+static int parcel_ask(struct parcel_pipe *pipe, void *p, size_t len, size_t *out_n)
+{
+    size_t n = 0;
+    int r = pipe->read(p, len, &n, pipe->ctx);
+    if (r > 0 || (r == 0 && n > len))
+        return KIST_EIO;
+    if (r == 0)
+        *out_n = n;
+    return r;
 }
 
 static int parcel_in(void *ctx, void *p, size_t len, size_t *out_n)
 {
     struct parcel_pipe *pipe = ctx;
     if (pipe->first < 0 || len == 0)
-        return pipe->read(p, len, out_n, pipe->ctx);
+        return parcel_ask(pipe, p, len, out_n);
     *(uint8_t *)p = (uint8_t)pipe->first;
     pipe->first = -1;
     *out_n = 1;
@@ -223,6 +239,7 @@ static int parcel_open(const struct kist_parcel_options *options, struct parcel_
     int r = parcel_options(options, &o, &u);
     if (r < 0)
         return r;
+    keys_limit(&u);
     buf_init(&body, true);
     r = stream_read_begin(parcel_magic, &u, parcel_in, pipe, &s, NULL);
     if (r == 0)
@@ -251,6 +268,17 @@ int kist_parcel_read(const struct kist_parcel_options *options, kist_read_fn *re
 
 /* -- stash and unstash -- */
 
+/* What the bucket would refuse is refused before a byte of the parcel goes out. */
+static int parcel_bucket(const struct kist_bucket *bucket, struct kist_bytes key)
+{
+    int r = bucket_check(bucket);
+    if (r < 0)
+        return r;
+    if (bucket->store->read_only)
+        return error_set(&bucket->store->detail, KIST_EREADONLY, "the store was opened read-only");
+    return ops_key(&bucket->store->detail, key);
+}
+
 int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value,
                enum kist_type type, const struct kist_parcel_options *options, kist_write_fn *write,
                void *write_ctx)
@@ -260,14 +288,16 @@ int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_by
     if (value.len > KIST_VALUE_MAX)
         return KIST_ETOOBIG;
     int r = value_check(&type, value);
-    if (r < 0)
+    if (r == 0 && bucket)
+        r = parcel_bucket(bucket, key);
+    if (r != 0)
         return r;
     if (write) {
         /* Only read, although a value of one's own is not const. */
         struct kist_value v = {
             .data = (void *)(uintptr_t)value.ptr, .len = value.len, .type = type};
         r = kist_parcel_write(&v, options, write, write_ctx);
-        if (r < 0)
+        if (r != 0)
             return r;
     }
     if (!bucket)
@@ -281,8 +311,8 @@ static int parcel_begins(struct parcel_pipe *pipe, bool *out_begins)
 {
     uint8_t byte;
     size_t n = 0;
-    int r = pipe->read(&byte, 1, &n, pipe->ctx);
-    if (r < 0)
+    int r = parcel_ask(pipe, &byte, 1, &n);
+    if (r != 0)
         return r;
     pipe->first = n ? byte : -1;
     *out_begins = n > 0;
@@ -312,7 +342,7 @@ int kist_unstash(struct kist_bucket *bucket, struct kist_bytes key,
         return KIST_EINVAL;
     if (read) {
         int e = parcel_begins(&pipe, &begins);
-        if (e < 0)
+        if (e != 0)
             return e;
     }
     if (begins)

@@ -184,16 +184,21 @@ struct record_write {
     struct ops ops;
 };
 
-/* All that can be refused without the lock. */
-static int record_prepare(struct record_write *w, struct kist_bucket *bucket, struct kist_bytes key,
-                          const struct kist_put_options *options)
+static int record_init(struct record_write *w, struct kist_bucket *bucket, struct kist_bytes key)
 {
     int r = bucket_check(bucket);
     if (r < 0)
         return r;
     *w = (struct record_write){.store = bucket->store, .bucket = bucket};
     w->ops = (struct ops){.detail = &bucket->store->detail, .borrow = true};
-    r = ops_key(w->ops.detail, key);
+    return ops_key(w->ops.detail, key);
+}
+
+/* All that can be refused without the lock. */
+static int record_prepare(struct record_write *w, struct kist_bucket *bucket, struct kist_bytes key,
+                          const struct kist_put_options *options)
+{
+    int r = record_init(w, bucket, key);
     return r < 0 ? r : ops_options(w->ops.detail, options, &w->o);
 }
 
@@ -238,11 +243,9 @@ int kist_delete(struct kist_bucket *bucket, struct kist_bytes key,
 {
     struct record_write w;
     bool existed = false;
-    int r = record_prepare(&w, bucket, key, options);
-    if (r < 0)
-        return r;
-    w.o.ttl_ms = KIST_TTL_NEVER; /* does not count: spares the look at the default */
-    r = record_lock(&w);
+    int r = record_init(&w, bucket, key);
+    r = r < 0 ? r : ops_delete_options(w.ops.detail, options, &w.o);
+    r = r < 0 ? r : record_lock(&w);
     r = r < 0 ? r : record_end(&w, ops_delete(&w.ops, key, &w.o, &existed), out_revision);
     if (r == 0 && out_existed)
         *out_existed = existed;

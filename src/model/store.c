@@ -47,7 +47,7 @@ static int store_ranges(const struct kist_options *o, struct error_detail *detai
         return error_set(detail, KIST_EINVAL, "unknown engine %d", (int)o->engine);
     if ((unsigned)o->sync > KIST_SYNC_NONE)
         return error_set(detail, KIST_EINVAL, "unknown sync mode %d", (int)o->sync);
-    if (o->flags & ~(unsigned)(KIST_MAINTENANCE | KIST_MAP))
+    if (o->flags & ~(unsigned)(KIST_MAINTENANCE | KIST_NO_MAP))
         return error_set(detail, KIST_EINVAL, "unknown open flags 0x%x", o->flags);
     if (o->suite < 0 || o->suite > 2)
         return error_set(detail, KIST_EINVAL, "unknown suite %d: 1 or 2", o->suite);
@@ -63,7 +63,7 @@ int store_options(const struct kist_options *options, struct error_detail *detai
     *out = (struct engine_options){
         .mode = options->mode,
         .sync = options->sync,
-        .flags = options->flags & KIST_MAP,
+        .flags = options->flags & KIST_NO_MAP,
         .lock_timeout_ms = options->lock_timeout_ms ? options->lock_timeout_ms : STORE_LOCK_MS,
         .suite = options->suite ? options->suite : 1};
     if (options->key.kind == KIST_SECRET_NONE)

@@ -7,10 +7,11 @@
  * cannot conflict, and out_count says how far it came when it ends early: start again behind that
  * many.
  *
- * An imported record keeps its absolute expiry as a TTL of its own; one without expiry gets the
- * bucket's default, as a new record does. */
+ * An imported record keeps its absolute expiry, or a "never" that was asked for, as a TTL of its
+ * own; one without either gets the bucket's default, as a new record does. */
 #include "base/os.h"
 #include "model/bucket.h"
+#include "model/keys.h"
 #include "model/ops.h"
 #include "model/options.h"
 
@@ -46,6 +47,7 @@ static int transfer_restore(const char *path, struct kist_options *o, kist_read_
     int r = store_options(o, detail, &unlock, &engine);
     if (r == 0 && !engine.unlock)
         r = error_set(detail, KIST_EINVAL, "a key or a passphrase is needed");
+    keys_limit(&unlock);
     return r < 0 ? r : engine_restore(path, &engine, read, ctx, detail);
 }
 
@@ -103,11 +105,14 @@ static int transfer_put(struct transfer_import *in, const struct kist_record *re
     r = r < 0 ? r : ops_value(detail, record->value, &type);
     if (r == 0 && record->expires_ms < 0)
         r = error_set(detail, KIST_EINVAL, "a record's expiry is negative");
+    if (r == 0 && record->expires_ms && record->never)
+        r = error_set(detail, KIST_EINVAL, "a record expires and never does");
     if (r < 0)
         return r;
     int64_t expires = record->expires_ms;
-    uint8_t stored = (uint8_t)((unsigned)type | (expires ? OPS_TTL_OWN : 0));
-    if (!expires && in->default_ttl_ms)
+    bool own = expires || record->never;
+    uint8_t stored = (uint8_t)((unsigned)type | (own ? OPS_TTL_OWN : 0));
+    if (!own && in->default_ttl_ms)
         expires = ops_after(os_now_ms(), in->default_ttl_ms);
     in->records++;
     in->bytes += record->key.len + record->value.len;

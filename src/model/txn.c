@@ -179,9 +179,8 @@ int kist_txn_exists(struct kist_txn *txn, struct kist_bytes key, bool *out_exist
 
 /* -- writing -- */
 
-/* May it write, and is what the caller gave in range? */
-static int txn_write(struct kist_txn *txn, struct kist_bytes key,
-                     const struct kist_put_options *options, struct kist_put_options *out)
+/* May it write, and this key? */
+static int txn_may_write(struct kist_txn *txn, struct kist_bytes key)
 {
     int r = txn_check(txn);
     if (r < 0)
@@ -190,7 +189,14 @@ static int txn_write(struct kist_txn *txn, struct kist_bytes key,
         return error_set(txn->ops.detail, KIST_EREADONLY, "a snapshot transaction only reads");
     if (txn->store->read_only)
         return error_set(txn->ops.detail, KIST_EREADONLY, "the store was opened read-only");
-    r = ops_key(txn->ops.detail, key);
+    return ops_key(txn->ops.detail, key);
+}
+
+/* The same, and is what the caller gave in range? */
+static int txn_write(struct kist_txn *txn, struct kist_bytes key,
+                     const struct kist_put_options *options, struct kist_put_options *out)
+{
+    int r = txn_may_write(txn, key);
     r = r < 0 ? r : ops_options(txn->ops.detail, options, out);
     if (r == 0)
         txn->writes++;
@@ -210,8 +216,12 @@ int kist_txn_delete(struct kist_txn *txn, struct kist_bytes key,
                     const struct kist_put_options *options, bool *out_existed)
 {
     struct kist_put_options o;
-    int r = txn_write(txn, key, options, &o);
-    return r < 0 ? r : ops_delete(&txn->ops, key, &o, out_existed);
+    int r = txn_may_write(txn, key);
+    r = r < 0 ? r : ops_delete_options(txn->ops.detail, options, &o);
+    if (r < 0)
+        return r;
+    txn->writes++;
+    return ops_delete(&txn->ops, key, &o, out_existed);
 }
 
 int kist_txn_increment(struct kist_txn *txn, struct kist_bytes key, int64_t by,

@@ -7,6 +7,9 @@
  * float is anything else that JSON calls a number and a float64 can hold. A number that no float64
  * holds (1e999) is raw and not JSON, as the readers of JSON do not agree on what it is.
  *
+ * A float is written for people, who expect 100.0 and not 1e+02; an exponent comes where zeros
+ * would have to be counted.
+ *
  * Tried and dropped: strtoll, which takes blanks and a plus; json_loads for detection, which
  * allocates a tree for each put and refuses JSON that is valid (see json.c). */
 #include "model/value.h"
@@ -16,10 +19,13 @@
 #include <assert.h>
 #include <locale.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The decimal exponents of floats that are written without one. */
+#define VALUE_PLAIN_MIN (-5)
+#define VALUE_PLAIN_MAX 16
 
 static locale_t value_locale(void)
 {
@@ -64,6 +70,26 @@ int value_parse_float(struct kist_bytes v, double *out)
     if (!isfinite(d))
         return KIST_ETYPE;
     *out = d;
+    return 0;
+}
+
+int value_parse_step(struct kist_bytes v, bool *out_is_float, int64_t *out_int, double *out_float)
+{
+    bool is_float = false;
+    if (!json_is_number(v))
+        return KIST_ETYPE;
+    for (size_t i = 0; i < v.len; i++)
+        is_float = is_float || strchr(".eE", ((const char *)v.ptr)[i]);
+    if (is_float) {
+        int r = value_parse_float(v, out_float);
+        if (r < 0)
+            return r;
+    } else if (v.len == 2 && memcmp(v.ptr, "-0", 2) == 0) {
+        *out_int = 0;
+    } else if (value_parse_int(v, out_int) < 0) {
+        return KIST_ERANGE; /* it has the form of an int */
+    }
+    *out_is_float = is_float;
     return 0;
 }
 
@@ -118,23 +144,30 @@ size_t value_format_int(int64_t v, char out[VALUE_TEXT])
     return (size_t)n;
 }
 
+/* As d.ddde±xx, with as few digits as read back. Returns the digits behind the point; *out_exponent
+ * is xx. In the C locale. */
+static int value_format_exponent(double v, char out[VALUE_TEXT], locale_t c, int *out_exponent)
+{
+    int decimals = -1;
+    do
+        (void)snprintf(out, VALUE_TEXT, "%.*e", ++decimals, v);
+    while (decimals < 16 && strtod_l(out, NULL, c) != v); /* 17 digits always do */
+    *out_exponent = (int)strtol(strchr(out, 'e') + 1, NULL, 10);
+    return decimals;
+}
+
 size_t value_format_float(double v, char out[VALUE_TEXT])
 {
     locale_t c = value_locale(), before = uselocale(c);
-    int n = 0;
+    int exponent = 0;
     assert(isfinite(v));
-    for (int digits = 1; digits <= 17; digits++) { /* 17 always do */
-        n = snprintf(out, VALUE_TEXT, "%.*g", digits, v);
-        if (strtod_l(out, NULL, c) == v)
-            break;
-    }
+    int decimals = value_format_exponent(v, out, c, &exponent) - exponent;
+    if (exponent >= VALUE_PLAIN_MIN && exponent <= VALUE_PLAIN_MAX) /* at least one: else an int */
+        (void)snprintf(out, VALUE_TEXT, "%.*f", decimals < 1 ? 1 : decimals, v);
     uselocale(before);
-    assert(n > 0 && n < VALUE_TEXT - 2);
-    if (!strpbrk(out, ".e")) { /* else it would be an int when it is read again */
-        memcpy(out + n, ".0", 3);
-        n += 2;
-    }
-    return (size_t)n;
+    size_t n = strlen(out);
+    assert(n < VALUE_TEXT - 1);
+    return n;
 }
 
 int value_add_int(int64_t a, int64_t b, int64_t *out)
