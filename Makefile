@@ -40,6 +40,9 @@ lint:
 	@tools/walls
 	@tools/lint
 
+format-check:
+	@find src include tests examples bench -name '*.[ch]' -print0 | xargs -0r clang-format --dry-run -Werror
+
 format:
 	@tools/install-deps format
 	@find src include tests examples bench -name '*.[ch]' -print0 | xargs -0r clang-format -i
@@ -52,4 +55,4 @@ install: deps-build
 clean:
 	@rm -rf build
 
-.PHONY: all build deps-build run check bench fuzz torture coverage lint format install clean
+.PHONY: all build deps-build run check bench fuzz torture coverage lint format format-check install clean

@@ -84,16 +84,14 @@ struct bare_cipher {
     unsigned char key[32], nonce[24], *pool, *copy, *plain;
 };
 
-static void bare_seal(struct bare_cipher *c, int kind, unsigned char *out,
-                      const unsigned char *plain)
+static void bare_seal(struct bare_cipher *c, int kind, unsigned char *out, const unsigned char *plain)
 {
     unsigned long long len;
 
     if (kind == 1)
         crypto_aead_aes256gcm_encrypt(out, &len, plain, c->size, NULL, 0, NULL, c->nonce, c->key);
     else
-        crypto_aead_xchacha20poly1305_ietf_encrypt(out, &len, plain, c->size, NULL, 0, NULL,
-                                                   c->nonce, c->key);
+        crypto_aead_xchacha20poly1305_ietf_encrypt(out, &len, plain, c->size, NULL, 0, NULL, c->nonce, c->key);
 }
 
 static void bare_unseal(struct bare_cipher *c, int kind, const unsigned char *sealed)
@@ -103,11 +101,9 @@ static void bare_unseal(struct bare_cipher *c, int kind, const unsigned char *se
 
     memcpy(c->copy, sealed, c->slot);
     if (kind == 1)
-        rc = crypto_aead_aes256gcm_decrypt(c->plain, &len, NULL, c->copy, c->slot, NULL, 0,
-                                           c->nonce, c->key);
+        rc = crypto_aead_aes256gcm_decrypt(c->plain, &len, NULL, c->copy, c->slot, NULL, 0, c->nonce, c->key);
     else
-        rc = crypto_aead_xchacha20poly1305_ietf_decrypt(c->plain, &len, NULL, c->copy, c->slot,
-                                                        NULL, 0, c->nonce, c->key);
+        rc = crypto_aead_xchacha20poly1305_ietf_decrypt(c->plain, &len, NULL, c->copy, c->slot, NULL, 0, c->nonce, c->key);
     BENCH_MUST(rc == 0 && len == c->size, "the cipher refused its own work");
 }
 

@@ -116,8 +116,7 @@ void bench_set_system(const char *name)
 
 void bench_emit(const char *workload, double value, const char *unit)
 {
-    printf("{\"workload\": \"%s\", \"system\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n",
-           workload, system_name, value, unit);
+    printf("{\"workload\": \"%s\", \"system\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n", workload, system_name, value, unit);
     fflush(stdout);
 }
 

@@ -10,8 +10,7 @@
 enum {
     BENCH_KEY = 32,    /* bytes a key, all lower-case hexadecimal digits */
     BENCH_VALUE = 100, /* bytes a value, incompressible */
-    BENCH_FRAME =
-        265 /* bytes of one sealed commit of one such record: what the bare loop appends */
+    BENCH_FRAME = 265  /* bytes of one sealed commit of one such record: what the bare loop appends */
 };
 
 /* The indices of writer W are BENCH_RANGE * W + 0, 1, 2, …: writers never meet on a key. */

@@ -34,12 +34,11 @@ static void extra_must(int rc, const char *what)
 static struct kist_store *extra_open(const char *path, enum kist_sync sync, enum kist_engine engine)
 {
     struct kist_detail detail = {""};
-    struct kist_options options = {
-        .size = sizeof(options),
-        .sync = sync,
-        .engine = engine,
-        .key = {.kind = KIST_SECRET_KEY, .ptr = extra_key, .len = sizeof(extra_key)},
-        .detail = &detail};
+    struct kist_options options = {.size = sizeof(options),
+                                   .sync = sync,
+                                   .engine = engine,
+                                   .key = {.kind = KIST_SECRET_KEY, .ptr = extra_key, .len = sizeof(extra_key)},
+                                   .detail = &detail};
     struct kist_store *store = NULL;
     int rc = kist_open(path, &options, &store);
 
@@ -120,8 +119,7 @@ static void extra_snapshot(const struct extra_job *job)
     for (size_t i = 0; i < EXTRA_TIMES; i++) {
         times[i] = extra_open_ms(job->dir, i, &stat);
         BENCH_MUST(stat.snapshot, "open-snapshot: the store was opened without a snapshot");
-        BENCH_MUST(stat.keys == job->keys, "open-snapshot: %llu keys",
-                   (unsigned long long)stat.keys);
+        BENCH_MUST(stat.keys == job->keys, "open-snapshot: %llu keys", (unsigned long long)stat.keys);
     }
     bench_emit(job->name, bench_median(times, EXTRA_TIMES), "ms");
 }
@@ -186,8 +184,7 @@ static void extra_process(const struct extra_job *job)
 {
     char *program = getenv("KIST_BENCH_PROGRAM"), store[4096], key_file[4200], name[BENCH_KEY + 1];
     char flag_store[] = "-s", flag_key[] = "--key-file", get[] = "get";
-    char *argv[] = {program, flag_store, store, flag_key, key_file, get, name, NULL},
-         *environment[] = {NULL};
+    char *argv[] = {program, flag_store, store, flag_key, key_file, get, name, NULL}, *environment[] = {NULL};
     FILE *file;
 
     BENCH_MUST(program, "KIST_BENCH_PROGRAM does not name the program kist");
@@ -195,8 +192,7 @@ static void extra_process(const struct extra_job *job)
     snprintf(key_file, sizeof(key_file), "%s.key", job->dir);
     (void)umask(077); /* as `kist init --new-key` would make it */
     file = fopen(key_file, "wb");
-    BENCH_MUST(file && fwrite(extra_key, sizeof(extra_key), 1, file) == 1 && fclose(file) == 0,
-               "cannot write %s", key_file);
+    BENCH_MUST(file && fwrite(extra_key, sizeof(extra_key), 1, file) == 1 && fclose(file) == 0, "cannot write %s", key_file);
     extra_fill_tiny(job->dir);
     bench_key(3, name);
     name[BENCH_KEY] = '\0';
@@ -217,10 +213,8 @@ static double extra_pair(struct kist_bucket *bucket)
 
         bench_value(i, object, sizeof(object));
         start = bench_now();
-        extra_must(kist_stash(bucket, KIST_STR("object"), bytes, KIST_RAW, NULL, NULL, NULL),
-                   "kist_stash");
-        extra_must(kist_unstash(bucket, KIST_STR("object"), NULL, NULL, NULL, nothing, &value),
-                   "kist_unstash");
+        extra_must(kist_stash(bucket, KIST_STR("object"), bytes, KIST_RAW, NULL, NULL, NULL), "kist_stash");
+        extra_must(kist_unstash(bucket, KIST_STR("object"), NULL, NULL, NULL, nothing, &value), "kist_unstash");
         times[i] = bench_now() - start;
         BENCH_MUST(bench_is_value(i, value.data, value.len, BENCH_VALUE), "pair: a wrong value");
         kist_value_free(&value);

@@ -49,8 +49,8 @@ enum { MAIN_ROWS = sizeof(main_rows) / sizeof(main_rows[0]) };
 
 static int main_info(void)
 {
-    printf("{\"system\": \"%s\", \"version\": \"%s\", \"settings\": \"%s\", \"shared\": %s}\n",
-           peer_info.name, peer_version(), peer_info.settings, peer_info.shared ? "true" : "false");
+    printf("{\"system\": \"%s\", \"version\": \"%s\", \"settings\": \"%s\", \"shared\": %s}\n", peer_info.name, peer_version(),
+           peer_info.settings, peer_info.shared ? "true" : "false");
     return 0;
 }
 
@@ -72,8 +72,7 @@ static int main_list(void)
 
 static int main_usage(void)
 {
-    fprintf(stderr, "usage: bench_%s WORKLOAD DIR [--keys N] [--seconds S] | info | list\n",
-            peer_info.name);
+    fprintf(stderr, "usage: bench_%s WORKLOAD DIR [--keys N] [--seconds S] | info | list\n", peer_info.name);
     return 2;
 }
 
@@ -93,8 +92,7 @@ static double main_number(const char *text)
 
     errno = 0;
     number = strtod(text, &end);
-    BENCH_MUST(errno == 0 && end != text && *end == '\0' && number > 0 && number <= 1e9,
-               "not a number: %s", text);
+    BENCH_MUST(errno == 0 && end != text && *end == '\0' && number > 0 && number <= 1e9, "not a number: %s", text);
     return number;
 }
 
@@ -130,9 +128,8 @@ int main(int argc, char **argv)
             return main_usage();
     }
     BENCH_MUST(peer_info.shared || !row->shared, "%s: several processes cannot open it", row->name);
-    work =
-        (struct work){row->name,  argv[2],      main_scale(row, keys), row->limited ? seconds : 0,
-                      row->batch, row->writers, row->value_len};
+    work = (struct work){row->name,  argv[2],      main_scale(row, keys), row->limited ? seconds : 0,
+                         row->batch, row->writers, row->value_len};
     row->run(&work);
     return 0;
 }

@@ -27,7 +27,7 @@ struct peer_info {
     const char *name;
     const char *settings; /* one line for docs/benchmarks.md */
     bool shared;          /* can several processes have it open at the same time? */
-    bool reads_only; /* a variant that differs in reading only: single puts and such are left out */
+    bool reads_only;      /* a variant that differs in reading only: single puts and such are left out */
 };
 
 extern const struct peer_info peer_info;
@@ -51,12 +51,10 @@ void peer_write(struct peer_session *session, const struct peer_record *records,
 void peer_snapshot(struct peer_session *session, bool on);
 
 /* Copy the value of a key to `out` (at most `cap` bytes). False if there is none. */
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len);
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len);
 
 /* Visit every record in the order of the keys, with its value. */
-typedef void peer_visit_fn(void *ctx, const void *key, size_t key_len, const void *value,
-                           size_t value_len);
+typedef void peer_visit_fn(void *ctx, const void *key, size_t key_len, const void *value, size_t value_len);
 void peer_scan(struct peer_session *session, peer_visit_fn *visit, void *ctx);
 
 #endif

@@ -117,8 +117,7 @@ static int peer_fill(struct kist_txn *txn, void *ctx)
 
     for (size_t i = 0; rc == 0 && i < batch->n; i++) {
         const struct peer_record *record = &batch->records[i];
-        struct kist_bytes key = {record->key, record->key_len},
-                          value = {record->value, record->value_len};
+        struct kist_bytes key = {record->key, record->key_len}, value = {record->value, record->value_len};
 
         rc = kist_txn_put(txn, key, value, NULL);
     }
@@ -130,32 +129,27 @@ void peer_write(struct peer_session *session, const struct peer_record *records,
     struct peer_batch batch = {records, n};
 
     if (n == 1) {
-        struct kist_bytes key = {records->key, records->key_len},
-                          value = {records->value, records->value_len};
+        struct kist_bytes key = {records->key, records->key_len}, value = {records->value, records->value_len};
 
         peer_must(session->peer, kist_put(session->bucket, key, value, NULL, NULL), "kist_put");
         return;
     }
-    peer_must(session->peer, kist_run(session->bucket, KIST_OPTIMISTIC, peer_fill, &batch, NULL),
-              "kist_run");
+    peer_must(session->peer, kist_run(session->bucket, KIST_OPTIMISTIC, peer_fill, &batch, NULL), "kist_run");
 }
 
 void peer_snapshot(struct peer_session *session, bool on)
 {
     if (on)
-        peer_must(session->peer, kist_begin(session->bucket, KIST_SNAPSHOT, &session->snapshot),
-                  "kist_begin");
+        peer_must(session->peer, kist_begin(session->bucket, KIST_SNAPSHOT, &session->snapshot), "kist_begin");
     else
         kist_abort(&session->snapshot);
 }
 
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len)
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len)
 {
     struct kist_bytes name = {key, key_len};
     struct kist_value value = {0};
-    int rc = session->snapshot ? kist_txn_get(session->snapshot, name, &value)
-                               : kist_get(session->bucket, name, &value);
+    int rc = session->snapshot ? kist_txn_get(session->snapshot, name, &value) : kist_get(session->bucket, name, &value);
 
     if (rc == KIST_ENOKEY)
         return false;

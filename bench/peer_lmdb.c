@@ -107,8 +107,7 @@ void peer_snapshot(struct peer_session *session, bool on)
         mdb_txn_reset(session->reader);
 }
 
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len)
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len)
 {
     MDB_val name = peer_val(key, key_len), value;
     int rc;

@@ -58,8 +58,7 @@ struct peer *peer_open(const char *dir)
     peer->cache = rocksdb_cache_create_lru((size_t)PEER_CACHE_MIB << 20);
     rocksdb_block_based_options_set_block_cache(peer->table, peer->cache);
 #ifdef BENCH_BLOOM
-    rocksdb_block_based_options_set_filter_policy(peer->table,
-                                                  rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_filter_policy(peer->table, rocksdb_filterpolicy_create_bloom_full(10));
 #endif
     rocksdb_options_set_block_based_table_factory(peer->options, peer->table);
     rocksdb_options_set_create_if_missing(peer->options, 1);
@@ -106,15 +105,13 @@ void peer_write(struct peer_session *session, const struct peer_record *records,
     rocksdb_writebatch_t *batch;
 
     if (n == 1) {
-        rocksdb_put(db, session->write, records->key, records->key_len, records->value,
-                    records->value_len, &error);
+        rocksdb_put(db, session->write, records->key, records->key_len, records->value, records->value_len, &error);
         peer_must(error, "rocksdb_put");
         return;
     }
     batch = rocksdb_writebatch_create();
     for (size_t i = 0; i < n; i++)
-        rocksdb_writebatch_put(batch, records[i].key, records[i].key_len, records[i].value,
-                               records[i].value_len);
+        rocksdb_writebatch_put(batch, records[i].key, records[i].key_len, records[i].value, records[i].value_len);
     rocksdb_write(db, session->write, batch, &error);
     peer_must(error, "rocksdb_write");
     rocksdb_writebatch_destroy(batch);
@@ -133,12 +130,10 @@ void peer_snapshot(struct peer_session *session, bool on)
     }
 }
 
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len)
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len)
 {
     char *error = NULL;
-    rocksdb_pinnableslice_t *slice =
-        rocksdb_get_pinned(session->peer->db, session->read, key, key_len, &error);
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(session->peer->db, session->read, key, key_len, &error);
     const char *value;
     size_t len = 0;
 
@@ -160,8 +155,7 @@ void peer_scan(struct peer_session *session, peer_visit_fn *visit, void *ctx)
 
     for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
         size_t key_len, value_len;
-        const char *key = rocksdb_iter_key(it, &key_len),
-                   *value = rocksdb_iter_value(it, &value_len);
+        const char *key = rocksdb_iter_key(it, &key_len), *value = rocksdb_iter_value(it, &value_len);
 
         visit(ctx, key, key_len, value, value_len);
     }

@@ -46,8 +46,7 @@ const struct peer_info peer_info = {
 
 static void peer_must(struct peer_session *session, int rc, const char *what)
 {
-    BENCH_MUST(rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW, "%s: %s", what,
-               sqlite3_errmsg(session->db));
+    BENCH_MUST(rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW, "%s: %s", what, sqlite3_errmsg(session->db));
 }
 
 static void peer_exec(struct peer_session *session, const char *sql)
@@ -85,9 +84,7 @@ static void peer_prepare(struct peer_session *session)
     };
 
     for (int i = 0; i < PEER_STATEMENTS; i++)
-        peer_must(session,
-                  sqlite3_prepare_v2(session->db, sql[i], -1, &session->statements[i], NULL),
-                  sql[i]);
+        peer_must(session, sqlite3_prepare_v2(session->db, sql[i], -1, &session->statements[i], NULL), sql[i]);
 }
 
 struct peer_session *peer_join(struct peer *peer)
@@ -98,17 +95,14 @@ struct peer_session *peer_join(struct peer *peer)
     peer_must(session, sqlite3_open(peer->path, &session->db), "sqlite3_open");
     sqlite3_busy_timeout(session->db, 60000);
 #ifdef BENCH_SQLCIPHER
-    peer_exec(
-        session,
-        "PRAGMA key = \"x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'\"");
+    peer_exec(session, "PRAGMA key = \"x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'\"");
     peer_exec(session, "PRAGMA cipher_page_size = 4096");
 #endif
     snprintf(pragma, sizeof(pragma), "PRAGMA cache_size = -%d", PEER_CACHE_MIB * 1024);
     peer_exec(session, pragma);
     peer_exec(session, "PRAGMA journal_mode = WAL");
     peer_exec(session, "PRAGMA synchronous = FULL");
-    peer_exec(session,
-              "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID");
+    peer_exec(session, "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID");
     peer_prepare(session);
     return session;
 }
@@ -151,11 +145,8 @@ static void peer_put(struct peer_session *session, const struct peer_record *rec
 {
     sqlite3_stmt *put = session->statements[PEER_PUT];
 
-    peer_must(session, sqlite3_bind_blob(put, 1, record->key, (int)record->key_len, SQLITE_STATIC),
-              "bind");
-    peer_must(session,
-              sqlite3_bind_blob(put, 2, record->value, (int)record->value_len, SQLITE_STATIC),
-              "bind");
+    peer_must(session, sqlite3_bind_blob(put, 1, record->key, (int)record->key_len, SQLITE_STATIC), "bind");
+    peer_must(session, sqlite3_bind_blob(put, 2, record->value, (int)record->value_len, SQLITE_STATIC), "bind");
     peer_step(session, PEER_PUT);
 }
 
@@ -176,8 +167,7 @@ void peer_snapshot(struct peer_session *session, bool on)
     peer_step(session, on ? PEER_BEGIN : PEER_COMMIT);
 }
 
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len)
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len)
 {
     sqlite3_stmt *get = session->statements[PEER_GET];
     int rc;
@@ -205,8 +195,7 @@ void peer_scan(struct peer_session *session, peer_visit_fn *visit, void *ctx)
     while ((rc = sqlite3_step(scan)) == SQLITE_ROW) {
         const void *key = sqlite3_column_blob(scan, 0), *value = sqlite3_column_blob(scan, 1);
 
-        visit(ctx, key, (size_t)sqlite3_column_bytes(scan, 0), value,
-              (size_t)sqlite3_column_bytes(scan, 1));
+        visit(ctx, key, (size_t)sqlite3_column_bytes(scan, 0), value, (size_t)sqlite3_column_bytes(scan, 1));
     }
     peer_must(session, rc, "scan");
     peer_must(session, sqlite3_reset(scan), "reset");

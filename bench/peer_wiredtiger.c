@@ -24,8 +24,7 @@ struct peer_session {
 
 const struct peer_info peer_info = {
     .name = "wiredtiger",
-    .settings =
-        "log with transaction_sync=fsync, cache 512 MiB, checkpoint every 60 s, no compression",
+    .settings = "log with transaction_sync=fsync, cache 512 MiB, checkpoint every 60 s, no compression",
     .shared = false,
 };
 
@@ -55,8 +54,7 @@ struct peer *peer_open(const char *dir)
              "transaction_sync=(enabled=true,method=fsync)",
              PEER_CACHE_MIB);
     peer_must(wiredtiger_open(dir, NULL, config, &peer->connection), "wiredtiger_open");
-    peer_must(peer->connection->open_session(peer->connection, NULL, NULL, &session),
-              "open_session");
+    peer_must(peer->connection->open_session(peer->connection, NULL, NULL, &session), "open_session");
     peer_must(session->create(session, PEER_TABLE, "key_format=u,value_format=u"), "create");
     peer_must(session->close(session, NULL), "session close");
     return peer;
@@ -74,10 +72,8 @@ struct peer_session *peer_join(struct peer *peer)
     struct peer_session *session = bench_alloc(sizeof(*session));
     WT_SESSION *wt;
 
-    peer_must(peer->connection->open_session(peer->connection, NULL, "isolation=snapshot", &wt),
-              "open_session");
-    peer_must(wt->open_cursor(wt, PEER_TABLE, NULL, "overwrite=true", &session->cursor),
-              "open_cursor");
+    peer_must(peer->connection->open_session(peer->connection, NULL, "isolation=snapshot", &wt), "open_session");
+    peer_must(wt->open_cursor(wt, PEER_TABLE, NULL, "overwrite=true", &session->cursor), "open_cursor");
     session->session = wt;
     return session;
 }
@@ -117,8 +113,7 @@ void peer_snapshot(struct peer_session *session, bool on)
         peer_must(wt->rollback_transaction(wt, NULL), "rollback_transaction");
 }
 
-bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap,
-              size_t *out_len)
+bool peer_get(struct peer_session *session, const void *key, size_t key_len, void *out, size_t cap, size_t *out_len)
 {
     WT_CURSOR *cursor = session->cursor;
     WT_ITEM name = {.data = key, .size = key_len}, value;

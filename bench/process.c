@@ -19,11 +19,9 @@ static void process_once(char *const argv[], char *const environment[])
 
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    BENCH_MUST(posix_spawn(&child, argv[0], &actions, NULL, argv, environment) == 0,
-               "cannot start %s", argv[0]);
+    BENCH_MUST(posix_spawn(&child, argv[0], &actions, NULL, argv, environment) == 0, "cannot start %s", argv[0]);
     BENCH_MUST(waitpid(child, &status, 0) == child, "lost %s", argv[0]);
-    BENCH_MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s failed: status %d", argv[0],
-               status);
+    BENCH_MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s failed: status %d", argv[0], status);
     posix_spawn_file_actions_destroy(&actions);
 }
 

@@ -48,8 +48,7 @@ static struct puts_buffer puts_buffer_new(const struct work *work)
 
     for (size_t i = 0; i < work->batch; i++)
         buffer.records[i] =
-            (struct peer_record){buffer.keys + i * BENCH_KEY, BENCH_KEY,
-                                 buffer.values + i * work->value_len, work->value_len};
+            (struct peer_record){buffer.keys + i * BENCH_KEY, BENCH_KEY, buffer.values + i * work->value_len, work->value_len};
     return buffer;
 }
 
@@ -62,8 +61,7 @@ static void puts_buffer_free(struct puts_buffer *buffer)
 
 /* Write records first, first + 1, …, at most `count`, until the time is over. Returns how many are
  * durable. */
-static uint64_t puts_loop(struct peer_session *session, const struct work *work, uint64_t first,
-                          uint64_t count)
+static uint64_t puts_loop(struct peer_session *session, const struct work *work, uint64_t first, uint64_t count)
 {
     struct puts_buffer buffer = puts_buffer_new(work);
     double deadline = work->seconds > 0 ? bench_now() + work->seconds : 0;
@@ -83,8 +81,7 @@ static uint64_t puts_loop(struct peer_session *session, const struct work *work,
     return done;
 }
 
-static void puts_count(void *ctx, const void *key, size_t key_len, const void *value,
-                       size_t value_len)
+static void puts_count(void *ctx, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     (void)key;
     (void)key_len;
@@ -99,10 +96,9 @@ static void puts_check(struct peer_session *session, uint64_t index, size_t valu
     size_t len = 0;
 
     bench_key(index, key);
-    BENCH_MUST(peer_get(session, key, sizeof(key), room, value_len, &len),
-               "verify: record %llu is missing", (unsigned long long)index);
-    BENCH_MUST(bench_is_value(index, room, len, value_len), "verify: record %llu has a wrong value",
+    BENCH_MUST(peer_get(session, key, sizeof(key), room, value_len, &len), "verify: record %llu is missing",
                (unsigned long long)index);
+    BENCH_MUST(bench_is_value(index, room, len, value_len), "verify: record %llu has a wrong value", (unsigned long long)index);
 }
 
 void puts_verify(const struct work *work, const uint64_t *acked)
@@ -115,14 +111,13 @@ void puts_verify(const struct work *work, const uint64_t *acked)
     for (size_t w = 0; w < work->writers; w++)
         expected += acked[w];
     peer_scan(session, puts_count, &found);
-    BENCH_MUST(found == expected, "verify: %llu records acknowledged, %llu found",
-               (unsigned long long)expected, (unsigned long long)found);
+    BENCH_MUST(found == expected, "verify: %llu records acknowledged, %llu found", (unsigned long long)expected,
+               (unsigned long long)found);
     for (size_t i = 0; i < PUTS_SAMPLES; i++) {
         size_t w = (size_t)(bench_random(&state) % work->writers);
 
         if (acked[w] > 0) {
-            puts_check(session, w * BENCH_RANGE + bench_random(&state) % acked[w], work->value_len,
-                       room);
+            puts_check(session, w * BENCH_RANGE + bench_random(&state) % acked[w], work->value_len, room);
             puts_check(session, w * BENCH_RANGE + acked[w] - 1, work->value_len, room);
         }
     }
@@ -147,8 +142,7 @@ void puts_single(const struct work *work)
 
 static struct puts_shared *puts_shared_new(size_t writers)
 {
-    struct puts_shared *shared =
-        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct puts_shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pthread_barrierattr_t attr;
 
     BENCH_MUST(shared != MAP_FAILED, "mmap failed");
@@ -166,8 +160,7 @@ static void puts_writer_run(struct puts_writer *writer)
     struct peer_session *session = peer_join(writer->peer);
 
     pthread_barrier_wait(&shared->ready);
-    shared->acked[writer->number] =
-        puts_loop(session, work, writer->number * BENCH_RANGE, work->records / work->writers);
+    shared->acked[writer->number] = puts_loop(session, work, writer->number * BENCH_RANGE, work->records / work->writers);
     shared->ended[writer->number] = bench_now();
     peer_leave(&session);
 }
@@ -241,8 +234,7 @@ void puts_processes(const struct work *work)
     for (size_t w = 0; w < work->writers; w++) {
         int status = 1;
 
-        BENCH_MUST(waitpid(children[w], &status, 0) == children[w] && status == 0,
-                   "writer process %zu failed", w);
+        BENCH_MUST(waitpid(children[w], &status, 0) == children[w] && status == 0, "writer process %zu failed", w);
     }
     puts_report(work, shared, start);
 }

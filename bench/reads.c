@@ -33,14 +33,12 @@ struct reads_beside {
     atomic_uint_fast64_t written;
 };
 
-static void reads_visit(void *ctx, const void *key, size_t key_len, const void *value,
-                        size_t value_len)
+static void reads_visit(void *ctx, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct reads_tally *tally = ctx;
     unsigned char first = 0, last = 0;
 
-    BENCH_MUST(key_len == BENCH_KEY && value_len > 0, "scan: a record of %zu + %zu bytes", key_len,
-               value_len);
+    BENCH_MUST(key_len == BENCH_KEY && value_len > 0, "scan: a record of %zu + %zu bytes", key_len, value_len);
     BENCH_MUST(memcmp(tally->last, key, BENCH_KEY) < 0, "scan: keys out of order");
     memcpy(tally->last, key, BENCH_KEY);
     memcpy(&first, value, 1);
@@ -56,8 +54,8 @@ static double reads_pass(struct peer_session *session, const struct work *work)
     double start = bench_now();
 
     peer_scan(session, reads_visit, &tally);
-    BENCH_MUST(tally.records == work->records, "scan: %llu records, not %llu",
-               (unsigned long long)tally.records, (unsigned long long)work->records);
+    BENCH_MUST(tally.records == work->records, "scan: %llu records, not %llu", (unsigned long long)tally.records,
+               (unsigned long long)work->records);
     return (double)tally.records / (bench_now() - start);
 }
 
@@ -68,17 +66,15 @@ static void reads_one(struct peer_session *session, uint64_t index, bool whole)
 
     bench_key(index, key);
     bench_value(index, head, sizeof(head));
-    BENCH_MUST(peer_get(session, key, sizeof(key), value, sizeof(value), &len),
-               "get: record %llu is missing", (unsigned long long)index);
-    BENCH_MUST(len == BENCH_VALUE && memcmp(value, head, sizeof(head)) == 0,
-               "get: record %llu is wrong", (unsigned long long)index);
-    BENCH_MUST(!whole || bench_is_value(index, value, len, BENCH_VALUE),
-               "get: record %llu is wrong", (unsigned long long)index);
+    BENCH_MUST(peer_get(session, key, sizeof(key), value, sizeof(value), &len), "get: record %llu is missing",
+               (unsigned long long)index);
+    BENCH_MUST(len == BENCH_VALUE && memcmp(value, head, sizeof(head)) == 0, "get: record %llu is wrong",
+               (unsigned long long)index);
+    BENCH_MUST(!whole || bench_is_value(index, value, len, BENCH_VALUE), "get: record %llu is wrong", (unsigned long long)index);
 }
 
 /* Random gets for `seconds`; returns how many. */
-static uint64_t reads_loop(struct peer_session *session, const struct work *work, double seconds,
-                           uint64_t *state)
+static uint64_t reads_loop(struct peer_session *session, const struct work *work, double seconds, uint64_t *state)
 {
     double deadline = bench_now() + seconds;
     uint64_t done = 0;

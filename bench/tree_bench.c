@@ -76,8 +76,7 @@ static void bench_fill(struct tree *t, const uint8_t *keys, size_t n)
 
 /* One round of lookups, the keys one after another in memory, so that only the tree misses the
  * caches; with wait, each key depends on the payload found before. */
-static double bench_find_round(const struct tree_root *root, const uint8_t *keys, size_t n,
-                               bool wait)
+static double bench_find_round(const struct tree_root *root, const uint8_t *keys, size_t n, bool wait)
 {
     uint64_t sum = 0;
     double since = bench_now();
@@ -98,8 +97,7 @@ static void bench_find(const struct tree_root *root, const uint8_t *keys, size_t
             double ns = bench_find_round(root, keys, n, wait);
             best = ns < best ? ns : best;
         }
-        printf("%-52s %8.1f ns\n",
-               wait ? "find, random, each waiting for the one before" : "find, random", best);
+        printf("%-52s %8.1f ns\n", wait ? "find, random, each waiting for the one before" : "find, random", best);
     }
 }
 

@@ -49,10 +49,8 @@ static double values_get(const struct work *work, uint64_t stored, char *room)
 
         bench_key(index, key);
         bench_value(index, head, sizeof(head));
-        BENCH_MUST(peer_get(session, key, sizeof(key), room, work->value_len, &len),
-                   "get: value missing");
-        BENCH_MUST(len == work->value_len && memcmp(room, head, sizeof(head)) == 0,
-                   "get: value wrong");
+        BENCH_MUST(peer_get(session, key, sizeof(key), room, work->value_len, &len), "get: value missing");
+        BENCH_MUST(len == work->value_len && memcmp(room, head, sizeof(head)) == 0, "get: value wrong");
         done++;
         took = bench_now() - start;
     }

@@ -10,8 +10,7 @@
 
 int main(void)
 {
-    struct kist_options options = {.size =
-                                       sizeof options}; /* all other fields: zero is the default */
+    struct kist_options options = {.size = sizeof options}; /* all other fields: zero is the default */
     struct kist_store *store = NULL;
     struct kist_bucket *bucket = NULL;
     struct kist_value value = {0};
@@ -20,15 +19,13 @@ int main(void)
 
     int rc = kist_key_generate(key);
     options.key = (struct kist_secret){.kind = KIST_SECRET_KEY, .ptr = key, .len = sizeof key};
-    options.detail =
-        &detail; /* before there is a store, this is where the circumstances of a failure go */
+    options.detail = &detail; /* before there is a store, this is where the circumstances of a failure go */
     if (rc == 0)
         rc = kist_open("minimal-store", &options, &store);
     if (rc == 0)
         rc = kist_bucket_open(store, "default", &bucket);
     if (rc == 0)
-        rc = kist_put(bucket, KIST_STR("name"), KIST_STR("value"), NULL,
-                      NULL); /* durable on return */
+        rc = kist_put(bucket, KIST_STR("name"), KIST_STR("value"), NULL, NULL); /* durable on return */
     if (rc == 0)
         rc = kist_get(bucket, KIST_STR("name"), &value);
     if (rc == 0)

@@ -53,49 +53,49 @@ extern "C" {
 #define KIST_VERSION_MINOR 1
 #define KIST_VERSION_PATCH 0
 
-#define KIST_KEY_MAX 4096u                    /* bytes */
-#define KIST_VALUE_MAX (64u * 1024u * 1024u)  /* bytes */
-#define KIST_TXN_MAX (256u * 1024u * 1024u)   /* bytes of keys and values in one commit */
-#define KIST_TXN_OPS_MAX 1000000u             /* writes in one commit */
-#define KIST_BUCKET_ID_LEN 22u                /* characters, without the NUL */
-#define KIST_BUCKET_NAME_MAX 255u             /* bytes of UTF-8 */
-#define KIST_SECRET_LEN 32u                   /* bytes of a raw key */
-#define KIST_PASSPHRASE_MAX 4096u             /* bytes */
+#define KIST_KEY_MAX 4096u                   /* bytes */
+#define KIST_VALUE_MAX (64u * 1024u * 1024u) /* bytes */
+#define KIST_TXN_MAX (256u * 1024u * 1024u)  /* bytes of keys and values in one commit */
+#define KIST_TXN_OPS_MAX 1000000u            /* writes in one commit */
+#define KIST_BUCKET_ID_LEN 22u               /* characters, without the NUL */
+#define KIST_BUCKET_NAME_MAX 255u            /* bytes of UTF-8 */
+#define KIST_SECRET_LEN 32u                  /* bytes of a raw key */
+#define KIST_PASSPHRASE_MAX 4096u            /* bytes */
 
 /* ---------------------------------------------------------------- errors */
 
 enum {
     KIST_OK = 0,
-    KIST_ENOKEY = -1,      /* no such key */
-    KIST_ENOBUCKET = -2,   /* no such bucket */
-    KIST_EEXIST = -3,      /* it exists already */
-    KIST_ECONFLICT = -4,   /* changed by somebody else meanwhile */
-    KIST_EEND = -5,        /* no more records */
-    KIST_EEMPTY = -6,      /* nothing to take */
-    KIST_EFULL = -7,       /* the queue is full */
-    KIST_ETIMEOUT = -8,    /* nothing happened in time */
-    KIST_EINVAL = -20,     /* invalid argument */
-    KIST_ETYPE = -21,      /* the value has another type */
-    KIST_ERANGE = -22,     /* the number would leave its range */
-    KIST_ETOOBIG = -23,    /* larger than the limit */
-    KIST_EJSON = -24,      /* not valid JSON */
-    KIST_ENOTSUP = -25,    /* not supported here */
-    KIST_EFORK = -26,      /* opened before fork() */
-    KIST_EDENIED = -40,    /* permission denied */
-    KIST_EKEY = -41,       /* wrong key or passphrase */
-    KIST_EREADONLY = -42,  /* opened read-only */
-    KIST_ENOSTORE = -60,   /* no store there */
-    KIST_EIO = -61,        /* input/output error */
-    KIST_ENOSPC = -62,     /* no room on the disk */
-    KIST_ENOMEM = -63,     /* out of memory */
-    KIST_EBUSY = -64,      /* somebody else holds the lock */
-    KIST_EMAYBE = -65,     /* the outcome of the commit is unknown */
-    KIST_EFAILED = -66,    /* read-only after a failed write or fsync */
-    KIST_EFDS = -67,       /* out of file descriptors */
-    KIST_ECORRUPT = -80,   /* damaged or tampered with */
-    KIST_ENEWER = -81,     /* written by a newer version */
-    KIST_ENOTKIST = -82,   /* not a kist file */
-    KIST_EROLLBACK = -83   /* older than the revision asked for */
+    KIST_ENOKEY = -1,     /* no such key */
+    KIST_ENOBUCKET = -2,  /* no such bucket */
+    KIST_EEXIST = -3,     /* it exists already */
+    KIST_ECONFLICT = -4,  /* changed by somebody else meanwhile */
+    KIST_EEND = -5,       /* no more records */
+    KIST_EEMPTY = -6,     /* nothing to take */
+    KIST_EFULL = -7,      /* the queue is full */
+    KIST_ETIMEOUT = -8,   /* nothing happened in time */
+    KIST_EINVAL = -20,    /* invalid argument */
+    KIST_ETYPE = -21,     /* the value has another type */
+    KIST_ERANGE = -22,    /* the number would leave its range */
+    KIST_ETOOBIG = -23,   /* larger than the limit */
+    KIST_EJSON = -24,     /* not valid JSON */
+    KIST_ENOTSUP = -25,   /* not supported here */
+    KIST_EFORK = -26,     /* opened before fork() */
+    KIST_EDENIED = -40,   /* permission denied */
+    KIST_EKEY = -41,      /* wrong key or passphrase */
+    KIST_EREADONLY = -42, /* opened read-only */
+    KIST_ENOSTORE = -60,  /* no store there */
+    KIST_EIO = -61,       /* input/output error */
+    KIST_ENOSPC = -62,    /* no room on the disk */
+    KIST_ENOMEM = -63,    /* out of memory */
+    KIST_EBUSY = -64,     /* somebody else holds the lock */
+    KIST_EMAYBE = -65,    /* the outcome of the commit is unknown */
+    KIST_EFAILED = -66,   /* read-only after a failed write or fsync */
+    KIST_EFDS = -67,      /* out of file descriptors */
+    KIST_ECORRUPT = -80,  /* damaged or tampered with */
+    KIST_ENEWER = -81,    /* written by a newer version */
+    KIST_ENOTKIST = -82,  /* not a kist file */
+    KIST_EROLLBACK = -83  /* older than the revision asked for */
 };
 
 /* A sentence for an error code, without a full stop. Owns: static text. Thread: any. */
@@ -132,15 +132,15 @@ struct kist_bytes {
 /* What a value is said to be. It never changes the bytes: what was put comes back to the byte. */
 enum kist_type {
     KIST_RAW = 0,
-    KIST_INT = 1,    /* decimal text of an int64: -?digits, no leading zeros or plus */
-    KIST_FLOAT = 2,  /* decimal text of a finite float64 in JSON's grammar */
-    KIST_JSON = 3,   /* valid JSON, RFC 8259 */
-    KIST_DETECT = 4  /* only as an argument: int, float, JSON, else raw, in this order */
+    KIST_INT = 1,   /* decimal text of an int64: -?digits, no leading zeros or plus */
+    KIST_FLOAT = 2, /* decimal text of a finite float64 in JSON's grammar */
+    KIST_JSON = 3,  /* valid JSON, RFC 8259 */
+    KIST_DETECT = 4 /* only as an argument: int, float, JSON, else raw, in this order */
 };
 
 /* A value that is yours: kist_value_free() it. */
 struct kist_value {
-    void *data;         /* never NULL on success, also when len is 0 */
+    void *data; /* never NULL on success, also when len is 0 */
     size_t len;
     enum kist_type type;
     uint64_t revision;  /* of the commit that wrote it; 0 for a transaction's own uncommitted write */
@@ -168,7 +168,7 @@ enum kist_secret_kind { KIST_SECRET_NONE = 0, KIST_SECRET_KEY = 1, KIST_SECRET_P
  *   to open a store  nothing: the store says what it costs. So for old_secret in kist_slot_change(). */
 struct kist_secret {
     enum kist_secret_kind kind;
-    const void *ptr;  /* borrowed for the call only; wipe it yourself */
+    const void *ptr; /* borrowed for the call only; wipe it yourself */
     size_t len;
     uint32_t kdf_ops;     /* passes, 1 to 16; 0: the default */
     uint32_t kdf_mem_kib; /* memory, 8,192 to 1,048,576; 0: the default */
@@ -206,21 +206,21 @@ enum kist_sync {
 };
 
 enum {
-    KIST_MAINTENANCE = 1,  /* start one thread that compacts, sweeps expired records and writes snapshots */
-    KIST_NO_MAP = 2        /* read values with pread() instead of through a memory map: slower, and no SIGBUS handler is
-                              installed for the process (docs/decisions/0002-map.md) */
+    KIST_MAINTENANCE = 1, /* start one thread that compacts, sweeps expired records and writes snapshots */
+    KIST_NO_MAP = 2       /* read values with pread() instead of through a memory map: slower, and no SIGBUS handler is
+                             installed for the process (docs/decisions/0002-map.md) */
 };
 
 struct kist_options {
-    size_t size;                 /* sizeof(struct kist_options) */
+    size_t size; /* sizeof(struct kist_options) */
     enum kist_open_mode mode;
-    enum kist_engine engine;     /* the path ":memory:" means KIST_ENGINE_MEMORY too */
+    enum kist_engine engine; /* the path ":memory:" means KIST_ENGINE_MEMORY too */
     enum kist_sync sync;
-    unsigned flags;              /* KIST_MAINTENANCE, KIST_NO_MAP */
-    int64_t lock_timeout_ms;     /* how long to wait for other processes; 0: 10,000; negative: for ever */
-    int suite;                   /* for a new store: 1 XChaCha20-Poly1305 (0 means 1), 2 AES-256-GCM where the CPU has it */
-    struct kist_secret key;      /* none is allowed for KIST_ENGINE_MEMORY only */
-    struct kist_detail *detail;  /* where kist_open() says what went wrong; may be NULL */
+    unsigned flags;             /* KIST_MAINTENANCE, KIST_NO_MAP */
+    int64_t lock_timeout_ms;    /* how long to wait for other processes; 0: 10,000; negative: for ever */
+    int suite;                  /* for a new store: 1 XChaCha20-Poly1305 (0 means 1), 2 AES-256-GCM where the CPU has it */
+    struct kist_secret key;     /* none is allowed for KIST_ENGINE_MEMORY only */
+    struct kist_detail *detail; /* where kist_open() says what went wrong; may be NULL */
 };
 
 /* Open a store, or make one. A leading "~/" is the home directory; missing parents are made (0700, files 0600).
@@ -303,22 +303,22 @@ KIST_API int kist_count(struct kist_bucket *bucket, struct kist_bytes prefix, ui
 
 /* ---------------------------------------------------------------- records: writing */
 
-#define KIST_TTL_KEEP INT64_C(0)     /* an existing TTL stays; a new record gets the bucket's default */
-#define KIST_TTL_NEVER INT64_C(-1)   /* no expiry, not even the bucket's default */
+#define KIST_TTL_KEEP INT64_C(0)             /* an existing TTL stays; a new record gets the bucket's default */
+#define KIST_TTL_NEVER INT64_C(-1)           /* no expiry, not even the bucket's default */
 #define KIST_TTL_MAX INT64_C(31536000000000) /* 1,000 years */
 
 enum {
-    KIST_IF_ABSENT = 1,   /* only when there is no such key: else KIST_EEXIST */
-    KIST_IF_PRESENT = 2,  /* only when there is one: else KIST_ENOKEY */
-    KIST_IF_REVISION = 4  /* only when its revision is if_revision (0: must not exist): else KIST_ECONFLICT */
+    KIST_IF_ABSENT = 1,  /* only when there is no such key: else KIST_EEXIST */
+    KIST_IF_PRESENT = 2, /* only when there is one: else KIST_ENOKEY */
+    KIST_IF_REVISION = 4 /* only when its revision is if_revision (0: must not exist): else KIST_ECONFLICT */
 };
 
 struct kist_put_options {
     size_t size;
-    enum kist_type type;  /* raw unless said; int, float and JSON are checked (KIST_ETYPE, KIST_EJSON) */
-    unsigned flags;       /* KIST_IF_… */
+    enum kist_type type; /* raw unless said; int, float and JSON are checked (KIST_ETYPE, KIST_EJSON) */
+    unsigned flags;      /* KIST_IF_… */
     uint64_t if_revision;
-    int64_t ttl_ms;       /* from now, 1 to KIST_TTL_MAX; KIST_TTL_KEEP; KIST_TTL_NEVER */
+    int64_t ttl_ms; /* from now, 1 to KIST_TTL_MAX; KIST_TTL_KEEP; KIST_TTL_NEVER */
 };
 
 /* In all of these: options may be NULL; out_revision may be NULL and gets the revision of the commit.
@@ -352,12 +352,11 @@ KIST_API int kist_update(struct kist_bucket *bucket, struct kist_bytes key, kist
 
 /* Add by to an int64; a missing key counts as 0; the value becomes its decimal text, type int. *out_value may be NULL.
  * Fails: KIST_ETYPE not an int · KIST_ERANGE would overflow: unchanged. */
-KIST_API int kist_increment(struct kist_bucket *bucket, struct kist_bytes key, int64_t by,
-                            const struct kist_put_options *options, int64_t *out_value, uint64_t *out_revision) KIST_CHECK;
+KIST_API int kist_increment(struct kist_bucket *bucket, struct kist_bytes key, int64_t by, const struct kist_put_options *options,
+                            int64_t *out_value, uint64_t *out_revision) KIST_CHECK;
 /* The same for float64 (an int becomes a float). Fails: KIST_ETYPE · KIST_ERANGE not finite · KIST_EINVAL by is NaN. */
 KIST_API int kist_increment_float(struct kist_bucket *bucket, struct kist_bytes key, double by,
-                                  const struct kist_put_options *options, double *out_value,
-                                  uint64_t *out_revision) KIST_CHECK;
+                                  const struct kist_put_options *options, double *out_value, uint64_t *out_revision) KIST_CHECK;
 /* Put bytes behind the value (missing: empty); the type becomes raw unless the options say another one. *out_len may be
  * NULL and gets the new length. */
 KIST_API int kist_append(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes bytes,
@@ -391,8 +390,8 @@ KIST_API void kist_abort(struct kist_txn **txn);
 
 /* Begin, call fn, commit; after a conflict again from the start (with growing random pauses, the last tries exclusive), so
  * fn must be repeatable. A negative answer of fn rolls back and is returned. */
-KIST_API int kist_run(struct kist_bucket *bucket, enum kist_txn_mode mode, int (*fn)(struct kist_txn *txn, void *ctx),
-                      void *ctx, uint64_t *out_revision) KIST_CHECK;
+KIST_API int kist_run(struct kist_bucket *bucket, enum kist_txn_mode mode, int (*fn)(struct kist_txn *txn, void *ctx), void *ctx,
+                      uint64_t *out_revision) KIST_CHECK;
 
 /* Inside a transaction; each as its namesake above. A failing one leaves the transaction as it was, to go on or abort.
  * The checks of if_revision look at the snapshot and are repeated at the commit. */
@@ -402,8 +401,8 @@ KIST_API int kist_txn_put(struct kist_txn *txn, struct kist_bytes key, struct ki
                           const struct kist_put_options *options) KIST_CHECK;
 KIST_API int kist_txn_delete(struct kist_txn *txn, struct kist_bytes key, const struct kist_put_options *options,
                              bool *out_existed) KIST_CHECK;
-KIST_API int kist_txn_increment(struct kist_txn *txn, struct kist_bytes key, int64_t by,
-                                const struct kist_put_options *options, int64_t *out_value) KIST_CHECK;
+KIST_API int kist_txn_increment(struct kist_txn *txn, struct kist_bytes key, int64_t by, const struct kist_put_options *options,
+                                int64_t *out_value) KIST_CHECK;
 KIST_API int kist_txn_increment_float(struct kist_txn *txn, struct kist_bytes key, double by,
                                       const struct kist_put_options *options, double *out_value) KIST_CHECK;
 KIST_API int kist_txn_append(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes bytes,
@@ -426,12 +425,12 @@ struct kist_range {
 };
 
 struct kist_record {
-    struct kist_bytes key;    /* borrowed until the cursor moves or closes */
+    struct kist_bytes key; /* borrowed until the cursor moves or closes */
     struct kist_bytes value;
     enum kist_type type;
     uint64_t revision;
-    int64_t expires_ms;       /* absolute; 0: no expiry */
-    bool never;               /* no expiry because that was asked for (KIST_TTL_NEVER): a bucket's default does not touch it */
+    int64_t expires_ms; /* absolute; 0: no expiry */
+    bool never;         /* no expiry because that was asked for (KIST_TTL_NEVER): a bucket's default does not touch it */
 };
 
 /* Walk the live records of a snapshot in key order. range may be NULL: everything.
@@ -461,7 +460,7 @@ enum kist_change_kind {
 
 struct kist_change {
     enum kist_change_kind kind;
-    struct kist_bytes key;  /* borrowed until the next call on the watch */
+    struct kist_bytes key; /* borrowed until the next call on the watch */
     uint64_t revision;
 };
 
@@ -501,8 +500,8 @@ KIST_API int kist_backup(struct kist_store *store, uint64_t since, kist_write_fn
  * nothing; reads hide what has expired anyway). The first write of its own ends that.
  * options: key as for kist_open(), mode and engine are ignored. Fails: KIST_EKEY · KIST_ECORRUPT · KIST_EEXIST ·
  * KIST_EROLLBACK the store at path was written to, is not from the store of the backup, has not got as far as the backup
- * starts from, or farther than it ends: the detail says which · KIST_EBUSY the store at path is open · KIST_ETOOBIG its passphrases cost
- * more than the secret allows (see struct kist_secret). Durable: on return. */
+ * starts from, or farther than it ends: the detail says which · KIST_EBUSY the store at path is open · KIST_ETOOBIG its
+ * passphrases cost more than the secret allows (see struct kist_secret). Durable: on return. */
 KIST_API int kist_restore(const char *path, const struct kist_options *options, kist_read_fn *read, void *read_ctx) KIST_CHECK;
 
 /* Call each(record) for the live records of a snapshot, in key order; a non-zero answer ends it and is returned. */
@@ -516,8 +515,8 @@ KIST_API int kist_import(struct kist_bucket *bucket, int (*next)(struct kist_rec
 
 struct kist_parcel_options {
     size_t size;
-    struct kist_secret key;  /* what opens the parcel */
-    int compress;            /* zstd level 1 to 19; 0: none. The length of the parcel then tells how well it compressed */
+    struct kist_secret key; /* what opens the parcel */
+    int compress;           /* zstd level 1 to 19; 0: none. The length of the parcel then tells how well it compressed */
 };
 
 /* Seal one value into a stream that opens with the secret alone, without a store. Thread: any. */
@@ -541,33 +540,33 @@ KIST_API int kist_unstash(struct kist_bucket *bucket, struct kist_bytes key, con
 /* ---------------------------------------------------------------- care */
 
 struct kist_stat {
-    size_t size;              /* set by the caller: sizeof(struct kist_stat) */
+    size_t size; /* set by the caller: sizeof(struct kist_stat) */
     enum kist_engine engine;
     enum kist_sync sync;
     int suite;
     bool read_only;
-    bool failed;              /* read-only after a failed write or fsync */
-    uint64_t revision;        /* newest durable commit */
-    uint64_t keys;            /* records in the index, expired ones that are not swept yet included */
+    bool failed;       /* read-only after a failed write or fsync */
+    uint64_t revision; /* newest durable commit */
+    uint64_t keys;     /* records in the index, expired ones that are not swept yet included */
     uint64_t buckets;
-    uint64_t disk_bytes;      /* of all files of the store */
-    uint64_t live_bytes;      /* of the segments: what compaction would keep */
-    uint64_t dead_bytes;      /* of the segments: what compaction would give back */
+    uint64_t disk_bytes; /* of all files of the store */
+    uint64_t live_bytes; /* of the segments: what compaction would keep */
+    uint64_t dead_bytes; /* of the segments: what compaction would give back */
     uint64_t segments;
-    uint64_t index_bytes;     /* memory of the index of this handle */
-    uint32_t key_generation;  /* of the data key that seals new commits */
-    uint32_t key_generations; /* how many are still needed */
-    uint64_t commits;         /* by this handle */
-    uint64_t syncs;           /* fdatasync calls by this handle */
+    uint64_t index_bytes;                 /* memory of the index of this handle */
+    uint32_t key_generation;              /* of the data key that seals new commits */
+    uint32_t key_generations;             /* how many are still needed */
+    uint64_t commits;                     /* by this handle */
+    uint64_t syncs;                       /* fdatasync calls by this handle */
     uint64_t key_max, value_max, txn_max; /* limits of the engine, bytes */
-    bool snapshot;            /* this handle was opened from an index snapshot */
+    bool snapshot;                        /* this handle was opened from an index snapshot */
 };
 /* Thread: any. */
 KIST_API int kist_stat(struct kist_store *store, struct kist_stat *out_stat) KIST_CHECK;
 
 struct kist_verify_options {
     size_t size;
-    uint64_t at_least;        /* KIST_EROLLBACK when the store's revision is smaller; 0: any */
+    uint64_t at_least; /* KIST_EROLLBACK when the store's revision is smaller; 0: any */
     kist_progress_fn *progress;
     void *progress_ctx;
     /* Told of each thing that is wrong: a sentence that names the file and the offset, never a key. May be NULL. */
@@ -577,7 +576,7 @@ struct kist_verify_options {
 struct kist_verify_report {
     uint64_t segments, frames, values, bytes, problems;
     uint64_t revision;
-    uint64_t old_key_frames;  /* frames still sealed under an older data key */
+    uint64_t old_key_frames; /* frames still sealed under an older data key */
 };
 /* Read and authenticate every frame, value and chain, and compare the log with the index.
  * Fails: KIST_ECORRUPT something is wrong (out_report counts it; it is set then too) · KIST_EROLLBACK. Thread: any. */
@@ -593,7 +592,7 @@ KIST_API int kist_sweep(struct kist_store *store, uint64_t limit, uint64_t *out_
 #define KIST_SLOTS_MAX 8
 #define KIST_SLOT_LABEL_MAX 31
 struct kist_slot_info {
-    int slot;                 /* 0 to KIST_SLOTS_MAX - 1 */
+    int slot; /* 0 to KIST_SLOTS_MAX - 1 */
     enum kist_secret_kind kind;
     char label[KIST_SLOT_LABEL_MAX + 1];
 };

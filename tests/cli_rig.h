@@ -69,11 +69,10 @@ static inline int run(const char *script)
 __attribute__((noinline)) static void check(int status, const char *expected, const char *script)
 {
     int got = run(script);
-    bool same = !expected || (*expected == '*' ? strstr(output, expected + 1) != NULL
-                                               : strcmp(output, expected) == 0);
+    bool same = !expected || (*expected == '*' ? strstr(output, expected + 1) != NULL : strcmp(output, expected) == 0);
     if (got != status || !same)
-        fail_msg("%s\n--- status %d, expected %d; output:\n%s\n--- expected:\n%s", script, got,
-                 status, output, expected ? expected : "(anything)");
+        fail_msg("%s\n--- status %d, expected %d; output:\n%s\n--- expected:\n%s", script, got, status, output,
+                 expected ? expected : "(anything)");
 }
 
 static inline int tear_down(void **state)

@@ -34,9 +34,8 @@ static const uint8_t fixture_key[32] = {7, 1, 2, 3};
 
 static inline struct kist_options fixture_options(void)
 {
-    return (struct kist_options){
-        .size = sizeof(struct kist_options),
-        .key = {.kind = KIST_SECRET_KEY, .ptr = fixture_key, .len = sizeof fixture_key}};
+    return (struct kist_options){.size = sizeof(struct kist_options),
+                                 .key = {.kind = KIST_SECRET_KEY, .ptr = fixture_key, .len = sizeof fixture_key}};
 }
 
 static inline struct kist_bytes bytes(const char *text)
@@ -44,8 +43,7 @@ static inline struct kist_bytes bytes(const char *text)
     return (struct kist_bytes){text, strlen(text)};
 }
 
-static inline int fixture_remove_one(const char *path, const struct stat *st, int kind,
-                                     struct FTW *ftw)
+static inline int fixture_remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
     (void)st, (void)kind, (void)ftw;
     return remove(path);
@@ -108,10 +106,9 @@ static inline int fixture_run(const struct CMUnitTest *tests, size_t n, size_t b
     return failed ? 1 : 0;
 }
 
-#define FIXTURE_RUN(...)                                                                      \
-    fixture_run((const struct CMUnitTest[]){__VA_ARGS__},                                     \
-                sizeof((const struct CMUnitTest[]){__VA_ARGS__}) / sizeof(struct CMUnitTest), \
-                sizeof(struct CMUnitTest))
+#define FIXTURE_RUN(...)                                  \
+    fixture_run((const struct CMUnitTest[]){__VA_ARGS__}, \
+                sizeof((const struct CMUnitTest[]){__VA_ARGS__}) / sizeof(struct CMUnitTest), sizeof(struct CMUnitTest))
 
 /* -- shorthand; each fails the test when the call does -- */
 
@@ -122,8 +119,7 @@ static inline uint64_t put(struct kist_bucket *b, const char *key, const char *v
     return revision;
 }
 
-static inline void put_ttl(struct kist_bucket *b, const char *key, const char *value,
-                           int64_t ttl_ms)
+static inline void put_ttl(struct kist_bucket *b, const char *key, const char *value, int64_t ttl_ms)
 {
     struct kist_put_options o = {.size = sizeof o, .ttl_ms = ttl_ms};
     assert_int_equal(kist_put(b, bytes(key), bytes(value), &o, NULL), 0);

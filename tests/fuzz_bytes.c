@@ -19,8 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         buf_reset(&again);
         buf_add_varint(&again, v);
-        if (buf_status(&again) == 0 &&
-            bytes_compare(again.data, again.len, before, (size_t)(in.p - before)) != 0)
+        if (buf_status(&again) == 0 && bytes_compare(again.data, again.len, before, (size_t)(in.p - before)) != 0)
             abort();
         (void)bytes_in_take(&in, v % 4);
     }

@@ -71,8 +71,7 @@ static void golden_make_records(struct kist_store *s, struct kist_bucket *b)
     model_put(b, "deleted", "must not be there");
     for (size_t i = 0; i < GOLDEN_N; i++) {
         const struct golden_record *r = &golden_records[i];
-        struct kist_put_options o = {
-            .size = sizeof o, .type = r->type, .ttl_ms = r->expires ? KIST_TTL_MAX : KIST_TTL_KEEP};
+        struct kist_put_options o = {.size = sizeof o, .type = r->type, .ttl_ms = r->expires ? KIST_TTL_MAX : KIST_TTL_KEEP};
         MODEL_OK(kist_bucket_open(s, r->bucket, &other));
         MODEL_OK(kist_put(other, r->key, r->value, &o, NULL));
         kist_bucket_close(&other);

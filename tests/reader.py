@@ -280,7 +280,9 @@ class Store:
                 need(kind == 'MANIFEST', 'the active segment does not begin with a manifest')
                 self.rows = read_rows(b)
             elif kind == 'SWITCH':
-                self.rows.update(read_rows(b))
+                rows = read_rows(b)
+                need(not rows.keys() & self.rows.keys(), 'a segment comes that is there already')
+                self.rows.update(rows)
                 for _ in range(b.varint()):
                     need(self.rows.pop(b.varint(), None), 'a segment goes that was not there')
             else:

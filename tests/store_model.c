@@ -34,8 +34,7 @@ void model_failed(const char *file, int line, const char *what, const char *form
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    fprintf(stderr, "%s:%d: %s: %s%s\n", file, line, what, text,
-            model_in_child ? " (in a child)" : "");
+    fprintf(stderr, "%s:%d: %s: %s%s\n", file, line, what, text, model_in_child ? " (in a child)" : "");
     if (model_on_failure)
         model_on_failure();
     fflush(NULL);
@@ -233,8 +232,7 @@ static void model_copy_file(const char *from, const char *to)
 {
     static uint8_t block[65536];
     static const uint8_t zeros[sizeof block];
-    int in = open(from, O_RDONLY | O_CLOEXEC),
-        out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     off_t at = 0;
     ssize_t n;
     MODEL_CHECK(in >= 0 && out >= 0, "%s -> %s: %s", from, to, strerror(errno));
@@ -264,9 +262,8 @@ const uint8_t model_key[32] = "a raw key for tests: 32 bytes..";
 
 struct kist_options model_options(void)
 {
-    return (struct kist_options){
-        .size = sizeof(struct kist_options),
-        .key = {.kind = KIST_SECRET_KEY, .ptr = model_key, .len = sizeof model_key}};
+    return (struct kist_options){.size = sizeof(struct kist_options),
+                                 .key = {.kind = KIST_SECRET_KEY, .ptr = model_key, .len = sizeof model_key}};
 }
 
 struct kist_store *model_open(const char *path)
@@ -308,12 +305,10 @@ void model_expect(struct kist_bucket *b, const char *key, const char *value)
     int rc = kist_get(b, model_text(key), &v);
     if (value) {
         MODEL_CHECK(rc == 0, "get \"%s\": %s, expected \"%.40s\"", key, kist_error_name(rc), value);
-        MODEL_CHECK(v.len == strlen(value) && memcmp(v.data, value, v.len) == 0,
-                    "get \"%s\": \"%.*s\", expected \"%.40s\"", key, (int)(v.len < 40 ? v.len : 40),
-                    (const char *)v.data, value);
+        MODEL_CHECK(v.len == strlen(value) && memcmp(v.data, value, v.len) == 0, "get \"%s\": \"%.*s\", expected \"%.40s\"", key,
+                    (int)(v.len < 40 ? v.len : 40), (const char *)v.data, value);
     } else {
-        MODEL_CHECK(rc == KIST_ENOKEY, "get \"%s\": %s, expected KIST_ENOKEY", key,
-                    kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_ENOKEY, "get \"%s\": %s, expected KIST_ENOKEY", key, kist_error_name(rc));
     }
     kist_value_free(&v);
 }
@@ -381,8 +376,7 @@ pid_t model_fork(unsigned seconds)
     MODEL_CHECK(pid >= 0, "fork: %s", strerror(errno));
     if (pid == 0) {
         static const int deadly[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
-        model_in_child =
-            true; /* cmocka's handlers would go on with the parent's tests in the child */
+        model_in_child = true; /* cmocka's handlers would go on with the parent's tests in the child */
         for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
             signal(deadly[i], SIG_DFL);
         alarm(seconds);
@@ -487,9 +481,8 @@ struct model_record *model_find(struct model_bucket *b, struct kist_bytes key, i
     return &b->records[i];
 }
 
-struct model_record *model_set(struct model_bucket *b, struct kist_bytes key,
-                               struct kist_bytes value, enum kist_type type, uint64_t revision,
-                               int64_t expires_ms)
+struct model_record *model_set(struct model_bucket *b, struct kist_bytes key, struct kist_bytes value, enum kist_type type,
+                               uint64_t revision, int64_t expires_ms)
 {
     bool found;
     size_t i = model_place(b, key, &found);
@@ -502,8 +495,7 @@ struct model_record *model_set(struct model_bucket *b, struct kist_bytes key,
         }
         memmove(&b->records[i + 1], &b->records[i], (b->n - i) * sizeof *b->records);
         b->n++;
-        b->records[i] =
-            (struct model_record){.key = model_dup(key.ptr, key.len), .key_len = key.len};
+        b->records[i] = (struct model_record){.key = model_dup(key.ptr, key.len), .key_len = key.len};
     }
     struct model_record *r = &b->records[i];
     free(r->value);
@@ -535,16 +527,12 @@ void model_drop_expired(struct model_bucket *b, int64_t now_ms)
 
 bool model_same(const struct model_record *r, const struct kist_record *record, bool revisions)
 {
-    return model_compare(model_bytes(r->key, r->key_len), record->key) == 0 &&
-           r->len == record->value.len &&
-           (!record->value.ptr || r->len == 0 ||
-            memcmp(r->value, record->value.ptr, r->len) == 0) &&
-           r->type == record->type && r->expires_ms == record->expires_ms &&
-           (!revisions || r->revision == record->revision);
+    return model_compare(model_bytes(r->key, r->key_len), record->key) == 0 && r->len == record->value.len &&
+           (!record->value.ptr || r->len == 0 || memcmp(r->value, record->value.ptr, r->len) == 0) && r->type == record->type &&
+           r->expires_ms == record->expires_ms && (!revisions || r->revision == record->revision);
 }
 
-void model_compare_bucket(struct model_bucket *b, struct kist_bucket *bucket, bool revisions,
-                          const char *what)
+void model_compare_bucket(struct model_bucket *b, struct kist_bucket *bucket, bool revisions, const char *what)
 {
     struct kist_cursor *c = NULL;
     struct kist_record record;
@@ -557,21 +545,18 @@ void model_compare_bucket(struct model_bucket *b, struct kist_bucket *bucket, bo
             continue;
         live++;
         int rc = kist_cursor_next(c, &record);
-        MODEL_CHECK(rc == 0, "%s: record %zu of %zu in bucket \"%s\": %s", what, i, b->n, b->name,
-                    kist_error_name(rc));
+        MODEL_CHECK(rc == 0, "%s: record %zu of %zu in bucket \"%s\": %s", what, i, b->n, b->name, kist_error_name(rc));
         MODEL_CHECK(model_same(r, &record, revisions),
                     "%s: bucket \"%s\" record %zu: expected key \"%.*s\" len %zu type %d rev %llu "
                     "exp %lld, got \"%.*s\" "
                     "len %zu type %d rev %llu exp %lld",
-                    what, b->name, i, (int)(r->key_len < 24 ? r->key_len : 24),
-                    (const char *)r->key, r->len, r->type, (unsigned long long)r->revision,
-                    (long long)r->expires_ms, (int)(record.key.len < 24 ? record.key.len : 24),
-                    (const char *)record.key.ptr, record.value.len, record.type,
-                    (unsigned long long)record.revision, (long long)record.expires_ms);
+                    what, b->name, i, (int)(r->key_len < 24 ? r->key_len : 24), (const char *)r->key, r->len, r->type,
+                    (unsigned long long)r->revision, (long long)r->expires_ms, (int)(record.key.len < 24 ? record.key.len : 24),
+                    (const char *)record.key.ptr, record.value.len, record.type, (unsigned long long)record.revision,
+                    (long long)record.expires_ms);
     }
     MODEL_CODE(KIST_EEND, kist_cursor_next(c, &record));
     kist_cursor_close(&c);
     MODEL_OK(kist_count(bucket, model_bytes(NULL, 0), &count));
-    MODEL_CHECK(count == live, "%s: count %llu, expected %llu", what, (unsigned long long)count,
-                (unsigned long long)live);
+    MODEL_CHECK(count == live, "%s: count %llu, expected %llu", what, (unsigned long long)count, (unsigned long long)live);
 }

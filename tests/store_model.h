@@ -24,12 +24,11 @@
             model_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 /* A call that must answer exactly code. */
-#define MODEL_CODE(code, call)                                                                    \
-    do {                                                                                          \
-        int model_rc_ = (call);                                                                   \
-        if (model_rc_ != (code))                                                                  \
-            model_failed(__FILE__, __LINE__, #call, "expected %s, got %s", kist_error_name(code), \
-                         kist_error_name(model_rc_));                                             \
+#define MODEL_CODE(code, call)                                                                                                 \
+    do {                                                                                                                       \
+        int model_rc_ = (call);                                                                                                \
+        if (model_rc_ != (code))                                                                                               \
+            model_failed(__FILE__, __LINE__, #call, "expected %s, got %s", kist_error_name(code), kist_error_name(model_rc_)); \
     } while (0)
 #define MODEL_OK(call) MODEL_CODE(0, call)
 
@@ -126,15 +125,13 @@ void model_bucket_copy(struct model_bucket *to, const struct model_bucket *from)
 size_t model_place(const struct model_bucket *b, struct kist_bytes key, bool *out_found);
 /* NULL when missing; expired ones are missing when now_ms is past their expiry. */
 struct model_record *model_find(struct model_bucket *b, struct kist_bytes key, int64_t now_ms);
-struct model_record *model_set(struct model_bucket *b, struct kist_bytes key,
-                               struct kist_bytes value, enum kist_type type, uint64_t revision,
-                               int64_t expires_ms);
+struct model_record *model_set(struct model_bucket *b, struct kist_bytes key, struct kist_bytes value, enum kist_type type,
+                               uint64_t revision, int64_t expires_ms);
 void model_unset(struct model_bucket *b, struct kist_bytes key);
 void model_drop_expired(struct model_bucket *b, int64_t now_ms);
 /* Is it the record that the store shows? */
 bool model_same(const struct model_record *r, const struct kist_record *record, bool revisions);
 /* Compare a whole bucket of the store, value by value. */
-void model_compare_bucket(struct model_bucket *b, struct kist_bucket *bucket, bool revisions,
-                          const char *what);
+void model_compare_bucket(struct model_bucket *b, struct kist_bucket *bucket, bool revisions, const char *what);
 
 #endif

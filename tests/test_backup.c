@@ -352,7 +352,8 @@ static void a_restore_that_fails_anywhere_leaves_what_was_there(void **state)
     (void)backup(e, r0, &step);
     rig_digest(e, after);
     rig_close(&e);
-    kinds = 1u << OS_WRITE | 1u << OS_SYNC | 1u << OS_SYNC_DIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_MKDIR | 1u << OS_ALLOC;
+    kinds =
+        1u << OS_WRITE | 1u << OS_SYNC | 1u << OS_SYNC_DIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_MKDIR | 1u << OS_ALLOC;
     int tried = 0;
     for (int n = 0;; n++) {
         countdown = n;
@@ -398,9 +399,9 @@ static void a_restore_that_fails_anywhere_leaves_what_was_there(void **state)
 }
 
 /* From the n-th change on nothing reaches the directory any more, as if the process had died there. */
-#define CHANGES                                                                                                     \
-    (1u << OS_WRITE | 1u << OS_SYNC | 1u << OS_SYNC_DIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_MKDIR |          \
-     1u << OS_UNLINK | 1u << OS_TRUNCATE | 1u << OS_RESERVE)
+#define CHANGES                                                                                                                \
+    (1u << OS_WRITE | 1u << OS_SYNC | 1u << OS_SYNC_DIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_MKDIR | 1u << OS_UNLINK | \
+     1u << OS_TRUNCATE | 1u << OS_RESERVE)
 
 static int die(const struct os_call *call)
 {

@@ -82,8 +82,7 @@ static void names_are_utf8_without_control_characters(void **state)
                                       "\xf4\x90\x80\x80",
                                       "1111111111111111111111",
                                       "\xf0\x80\x80\xaf"};
-    static const char *const good[] = {"a b", "k\xc3\xa4se", "../..", "\xf0\x9f\x98\x80",
-                                       "111111111111111111111"};
+    static const char *const good[] = {"a b", "k\xc3\xa4se", "../..", "\xf0\x9f\x98\x80", "111111111111111111111"};
     struct kist_bucket *b = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(kist_bucket_create(f->store, bad[i], NULL, &b), KIST_EINVAL);
@@ -265,8 +264,7 @@ static void what_is_not_a_bucket_record_is_corruption(void **state)
         uint64_t revision = 0;
         uint8_t key[9] = {'b', 0, 0, 0, 0, 0, 0, 0, 2};
         assert_int_equal(ops->begin(f->store->engine, ENGINE_CATALOG, ENGINE_EXCLUSIVE, &t), 0);
-        assert_int_equal(ops->put(t, (struct kist_bytes){key, 9},
-                                  (struct kist_bytes){rows[i].bytes, rows[i].len}, 0, 0, false),
+        assert_int_equal(ops->put(t, (struct kist_bytes){key, 9}, (struct kist_bytes){rows[i].bytes, rows[i].len}, 0, 0, false),
                          0);
         assert_int_equal(ops->commit(&t, &revision), 0);
         assert_int_equal(kist_bucket_open(f->store, "a", &b), rows[i].code);
@@ -277,13 +275,10 @@ static void what_is_not_a_bucket_record_is_corruption(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(default_is_always_there_and_stays), TEST(a_bucket_opens_by_name_and_by_id),
-        TEST(ids_are_random_uuids_of_one_length), TEST(names_are_utf8_without_control_characters),
-        TEST(a_handle_follows_its_bucket_through_a_renaming),
-        TEST(a_deleted_bucket_is_gone_for_every_handle),
-        TEST(the_number_of_a_deleted_bucket_is_not_used_again),
-        TEST(a_list_is_in_the_order_of_making), TEST(a_handle_sees_a_ttl_that_another_one_sets),
-        TEST(another_handle_on_the_store_is_followed_at_once),
-        TEST(what_is_not_a_bucket_record_is_corruption));
+    return FIXTURE_RUN(TEST(default_is_always_there_and_stays), TEST(a_bucket_opens_by_name_and_by_id),
+                       TEST(ids_are_random_uuids_of_one_length), TEST(names_are_utf8_without_control_characters),
+                       TEST(a_handle_follows_its_bucket_through_a_renaming), TEST(a_deleted_bucket_is_gone_for_every_handle),
+                       TEST(the_number_of_a_deleted_bucket_is_not_used_again), TEST(a_list_is_in_the_order_of_making),
+                       TEST(a_handle_sees_a_ttl_that_another_one_sets), TEST(another_handle_on_the_store_is_followed_at_once),
+                       TEST(what_is_not_a_bucket_record_is_corruption));
 }

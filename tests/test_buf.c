@@ -104,8 +104,7 @@ static void the_first_failure_sticks_until_reset(void **state)
     allocations_left = 0;
     assert_null(buf_grow(&b, 10000));
     os_hook = NULL;
-    buf_add(&b, "lost",
-            4); /* there is room, but a hole in the middle would be worse than an error */
+    buf_add(&b, "lost", 4); /* there is room, but a hole in the middle would be worse than an error */
     assert_int_equal(buf_status(&b), KIST_ENOMEM);
     assert_int_equal(b.len, 4);
     assert_memory_equal(b.data, "kept", 4);

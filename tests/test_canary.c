@@ -134,8 +134,7 @@ static void search_files(const char *when)
     files_seen = files_bad = 0;
     (void)nftw(dir, search_one, 16, FTW_PHYS);
     printf("%s: %u files\n", when, files_seen);
-    MODEL_CHECK(files_seen > 0 && files_bad == 0, "%s: %u finds in %u files", when, files_bad,
-                files_seen);
+    MODEL_CHECK(files_seen > 0 && files_bad == 0, "%s: %u finds in %u files", when, files_bad, files_seen);
 }
 
 /* -- the work: each canary used once, wiped after -- */
@@ -252,8 +251,7 @@ static void nothing_of_the_user_is_in_any_file_after_a_crash(void **state)
         usleep(30000 + round * 17000);
         kill(pid, SIGKILL);
         int status = model_wait_status(pid);
-        MODEL_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-                    "the writer ended by itself: status 0x%x", status);
+        MODEL_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "the writer ended by itself: status 0x%x", status);
         search_files("after kill -9");
     }
 }
@@ -307,8 +305,7 @@ static unsigned search_memory(bool core_only, bool names, const char *when)
             continue;
         }
         for (uint64_t at = regions[i].start; at < regions[i].end; at += sizeof window - CANARY) {
-            uint64_t len =
-                regions[i].end - at < sizeof window ? regions[i].end - at : sizeof window;
+            uint64_t len = regions[i].end - at < sizeof window ? regions[i].end - at : sizeof window;
             ssize_t got = pread(fd, window, len, (off_t)at);
             for (size_t k = 0; got >= CANARY && k + CANARY <= (size_t)got; k++) {
                 int c = table_find(window + k);
@@ -317,9 +314,8 @@ static unsigned search_memory(bool core_only, bool names, const char *when)
                 if (c < 0 || ours || (canary_use((unsigned)c) == USE_VALUE) == names)
                     continue;
                 if (++found <= 5)
-                    fprintf(stderr, "%s: %s %d at %llx in %s (%s)\n", when,
-                            names ? "name" : "value", c, (unsigned long long)where,
-                            *regions[i].name ? regions[i].name : "anonymous memory",
+                    fprintf(stderr, "%s: %s %d at %llx in %s (%s)\n", when, names ? "name" : "value", c,
+                            (unsigned long long)where, *regions[i].name ? regions[i].name : "anonymous memory",
                             regions[i].in_core ? "in a core" : "not in a core");
             }
             os_wipe(window, sizeof window);
@@ -411,12 +407,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
     const struct CMUnitTest tests[] = {
-        TEST(nothing_of_the_user_is_in_any_file),
-        TEST(nothing_of_the_user_is_in_any_file_after_a_crash),
-        TEST(the_search_finds_what_is_in_memory),
-        TEST(freed_values_are_not_in_memory),
-        TEST(names_are_not_in_a_core_of_an_open_store),
-        TEST(nothing_is_in_memory_after_closing),
+        TEST(nothing_of_the_user_is_in_any_file),       TEST(nothing_of_the_user_is_in_any_file_after_a_crash),
+        TEST(the_search_finds_what_is_in_memory),       TEST(freed_values_are_not_in_memory),
+        TEST(names_are_not_in_a_core_of_an_open_store), TEST(nothing_is_in_memory_after_closing),
     };
     seed = model_seed();
     table_fill();

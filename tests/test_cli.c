@@ -16,8 +16,7 @@ static void a_value_comes_back_as_it_was_put(void **state)
     check(0, "", "head -c 3000000 /dev/urandom >v && kist put g <v && kist get g | cmp - v");
     check(2, "*either VALUE or --file", "kist put a x --file v");
     check(0, "*\"type\":\"json\"", "kist put j '{\"a\": 1}' && kist get j --json");
-    check(0, "*{\"value\":\"12\",\"type\":\"raw\"",
-          "kist put r 12 --type raw && kist get r --json");
+    check(0, "*{\"value\":\"12\",\"type\":\"raw\"", "kist put r 12 --type raw && kist get r --json");
     check(1, "*not valid JSON", "kist put j '{' --type json");
     check(0, "{\"a\": 1}", "kist get j");
 }
@@ -74,8 +73,7 @@ static void a_counter_becomes_a_float_only_when_asked_for(void **state)
 {
     (void)state;
     check(0, "7\n7\n", "kist incr c 7; kist incr c -0");
-    check(1, "*the number would leave its range: an int has at most 64 bits",
-          "kist incr c 9223372036854775808");
+    check(1, "*the number would leave its range: an int has at most 64 bits", "kist incr c 9223372036854775808");
     check(1, "*range", "kist incr c -9223372036854775809");
     check(1, "*line 1: the number would leave its range: by: an int",
           "echo '{\"incr\":\"c\",\"by\":9223372036854775808}' | kist txn");
@@ -108,8 +106,7 @@ static void posixly_correct_does_not_make_arguments_of_options(void **state)
     check(4, NULL, "export POSIXLY_CORRECT=1; exec kist del k --if-revision 9");
     check(0, "--if-revision\n9\nk\n", "kist list");
     check(0, "", "export POSIXLY_CORRECT=1; kist del k -- --if-revision 9; kist list");
-    check(0, "b\n",
-          "export POSIXLY_CORRECT=1; kist put a v; kist put b v -t 1h; kist list b -rn 1");
+    check(0, "b\n", "export POSIXLY_CORRECT=1; kist put a v; kist put b v -t 1h; kist list b -rn 1");
     check(0, "*expires_ms", "kist get b --json");
 }
 
@@ -125,8 +122,7 @@ static void list_shows_names_and_values(void **state)
     check(0, "2\n", "kist put \"$(printf 'n\\nl')\" 1; kist list n | wc -l");
     check(0, "1\n", "kist list -0 n | tr -cd '\\000' | wc -c");
     check(0, "\"n\\nl\"\n", "kist list --json n");
-    check(0, "{\"base64\":\"//4=\"}\n",
-          "kist put \"$(printf '\\377\\376')\" 1; kist list --json \"$(printf '\\377')\"");
+    check(0, "{\"base64\":\"//4=\"}\n", "kist put \"$(printf '\\377\\376')\" 1; kist list --json \"$(printf '\\377')\"");
     check(0, "", "kist list zzz");
     check(0, "", "kist list --limit 0");
 }
@@ -134,9 +130,8 @@ static void list_shows_names_and_values(void **state)
 static void strange_keys_are_keys(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"..",      "/",  "//",  " ",     "*",     "?[a-z]",
-                                       "-",       "--", "a=b", "$HOME", "\"'\\", "\xff\xff\xff",
-                                       "\xc3\xa4"};
+    static const char *const keys[] = {"..",    "/",     "//",           " ",       "*", "?[a-z]", "-", "--", "a=b",
+                                       "$HOME", "\"'\\", "\xff\xff\xff", "\xc3\xa4"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         setenv("K", keys[i], 1);
         check(0, "v", "kist put -- \"$K\" v && kist get -- \"$K\" && kist del -- \"$K\"");
@@ -227,8 +222,7 @@ static void export_goes_into_import(void **state)
           "kist -s three init && kist -s three txn <x | grep -v true | grep -v '{\"revision\"'; "
           "kist -s three export | cmp - x");
     check(0, "1\n", "kist export d | wc -l");
-    check(2, "*line 2",
-          "printf '%s\\n' '{\"set\":\"i\",\"value\":1}' '{\"get\":\"i\"}' | kist import");
+    check(2, "*line 2", "printf '%s\\n' '{\"set\":\"i\",\"value\":1}' '{\"get\":\"i\"}' | kist import");
     check(1, "*line 1", "printf '{\"set\"' | kist import");
     check(0, "0\n", "echo '{\"set\":\"old\",\"value\":1,\"expires_ms\":5}' | kist import");
 }
@@ -237,8 +231,7 @@ static void export_goes_into_import(void **state)
 static void a_file_that_cannot_be_opened_has_its_own_exit_code(void **state)
 {
     (void)state;
-    static const char *const scripts[] = {"kist import none", "kist put a --file none",
-                                          "kist -s r restore none"};
+    static const char *const scripts[] = {"kist import none", "kist put a --file none", "kist -s r restore none"};
     for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
         check(3, "*cannot open none: No such file", scripts[i]);
     check(1, "*Is a directory", "kist put a --file .");
@@ -378,8 +371,7 @@ static void output_that_cannot_be_written_is_an_error(void **state)
 static void a_reader_that_goes_away_ends_us_quietly(void **state)
 {
     (void)state;
-    check(0, "x",
-          "head -c 3000000 /dev/zero | tr '\\000' x | kist put big; kist get big | head -c 1");
+    check(0, "x", "head -c 3000000 /dev/zero | tr '\\000' x | kist put big; kist get big | head -c 1");
     check(0, "1 ", "trap '' PIPE; { kist get big; printf '%s ' $? >&2; } | head -c 0");
 }
 
@@ -418,19 +410,16 @@ static void keys_are_read_in_all_their_forms(void **state)
     check(1, "*31 bytes", "head -c 31 raw >short; chmod 600 short; kist get a --key-file short");
     check(1, "*too long", "kist get a --key-file /dev/zero");
     check(1, "*cannot open key file", "kist get a --key-file none");
-    check(0, "*warning: key file key can be read by others",
-          "chmod 644 key; kist get a --key-file key");
-    check(5, "*wrong key",
-          "kist -s other init --new-key other.key; kist get a --key-file other.key");
+    check(0, "*warning: key file key can be read by others", "chmod 644 key; kist get a --key-file key");
+    check(5, "*wrong key", "kist -s other init --new-key other.key; kist get a --key-file other.key");
     check(1, NULL, "head -c 32 /dev/zero >zero; chmod 600 zero; kist get a --key-file zero");
     check(5, "*no terminal", "unset KIST_KEY_FILE; kist get a");
 }
 
 static void a_key_in_place_of_its_file_is_not_printed(void **state)
 {
-    static const char *const scripts[] = {
-        "k=$(cat key)", "k=$(base64 -d key | od -An -vtx1 | tr -d ' \n')", "k=$(tr -d '=' <key)",
-        "k=12345678901234567890123456789012"};
+    static const char *const scripts[] = {"k=$(cat key)", "k=$(base64 -d key | od -An -vtx1 | tr -d ' \n')",
+                                          "k=$(tr -d '=' <key)", "k=12345678901234567890123456789012"};
     (void)state;
     for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
         char script[200];
@@ -445,8 +434,7 @@ static void a_key_in_place_of_its_file_is_not_printed(void **state)
                  scripts[i]);
         check(1, "*not shown, for it looks like a key", script);
     }
-    check(1, "*cannot open key file no/such/file: No such",
-          "KIST_KEY_FILE=no/such/file kist get a");
+    check(1, "*cannot open key file no/such/file: No such", "KIST_KEY_FILE=no/such/file kist get a");
 }
 
 static void a_key_that_was_made_is_45_bytes_and_never_replaces_a_file(void **state)
@@ -462,17 +450,14 @@ static void a_key_that_was_made_is_45_bytes_and_never_replaces_a_file(void **sta
 static void a_passphrase_is_one_line(void **state)
 {
     (void)state;
-    check(0, "",
-          "unset KIST_KEY_FILE; printf 'correct horse\\n' | kist -s p init --passphrase-fd 0");
+    check(0, "", "unset KIST_KEY_FILE; printf 'correct horse\\n' | kist -s p init --passphrase-fd 0");
     check(0, "", "printf 'correct horse\\nthe value' | kist -s p put a --passphrase-fd 0");
     check(0, "the value", "printf 'correct horse' | kist -s p get a --passphrase-fd 0");
-    check(5, "*wrong key or passphrase",
-          "printf 'correct horsf' | kist -s p get a --passphrase-fd 0");
+    check(5, "*wrong key or passphrase", "printf 'correct horsf' | kist -s p get a --passphrase-fd 0");
     check(5, "*empty", "kist -s p get a --passphrase-fd 0 </dev/null");
     check(5, "*empty", "printf '\\nx' | kist -s p get a --passphrase-fd 0");
     check(1, "*Bad file descriptor", "kist -s p get a --passphrase-fd 9");
-    check(1, "*longer than 4096",
-          "head -c 4097 /dev/zero | tr '\\000' x | kist -s p get a --passphrase-fd 0");
+    check(1, "*longer than 4096", "head -c 4097 /dev/zero | tr '\\000' x | kist -s p get a --passphrase-fd 0");
     check(0, "",
           "head -c 4096 /dev/zero | tr '\\000' x >p4; kist -s q init --passphrase-fd 0 <p4 && kist "
           "-s q list --passphrase-fd 0 <p4");
@@ -486,8 +471,7 @@ static void passwd_and_slots_change_who_can_open(void **state)
     check(0, "1\n", "echo second | kist slots add --new-passphrase-fd 0 --label two");
     check(0, "0 key \"\"\n1 passphrase \"two\"\n", "kist slots");
     check(0, "v", "echo second | kist get a --passphrase-fd 0");
-    check(0, "",
-          "printf 'second\\nthird\\n' | kist passwd --passphrase-fd 0 --new-passphrase-fd 0");
+    check(0, "", "printf 'second\\nthird\\n' | kist passwd --passphrase-fd 0 --new-passphrase-fd 0");
     check(5, NULL, "echo second | kist get a --passphrase-fd 0");
     check(0, "v", "echo third | kist get a --passphrase-fd 0");
     check(0, "v", "kist passwd --new-key key2 && kist get a --key-file key2");
@@ -499,9 +483,7 @@ static void passwd_and_slots_change_who_can_open(void **state)
 
 static void a_prompt_hides_what_is_typed(void **state)
 {
-    static const char *const same[] = {"geheim\n", "geheim\n", NULL}, *const differ[] = {"geheim\n",
-                                                                                         "geheum\n",
-                                                                                         NULL};
+    static const char *const same[] = {"geheim\n", "geheim\n", NULL}, *const differ[] = {"geheim\n", "geheum\n", NULL};
     (void)state;
     assert_int_equal(at_terminal("unset KIST_KEY_FILE; exec kist -s t init", differ), 1);
     assert_non_null(strstr(output, "differ"));
@@ -581,8 +563,7 @@ static void a_signal_at_the_prompt_gives_the_echo_back(void **state)
 {
     static const char *const interrupt[] = {"\x03", NULL};
     (void)state;
-    (void)at_terminal("trap : INT; unset KIST_KEY_FILE; kist put a v; echo \"status=$?\"; stty -a",
-                      interrupt);
+    (void)at_terminal("trap : INT; unset KIST_KEY_FILE; kist put a v; echo \"status=$?\"; stty -a", interrupt);
     assert_non_null(strstr(output, "status=130"));
     assert_non_null(strstr(output, " echo "));
 }
@@ -789,8 +770,7 @@ static void without_room_in_memory_nothing_is_decrypted(void **state)
     check(0, "", "kist put a canary; head -c 100000 /dev/zero | kist put big");
     if (run("unshare -m true && test $(stat -f -c %T .) != tmpfs") != 0)
         return;
-    check(1, "*no place in memory",
-          "mkdir d; exec unshare -m sh -c 'mount --bind d /dev/shm && EDITOR=true kist edit a'");
+    check(1, "*no place in memory", "mkdir d; exec unshare -m sh -c 'mount --bind d /dev/shm && EDITOR=true kist edit a'");
     check(1, "", "grep -r canary d");
     check(7, "*No space left",
           "exec unshare -m sh -c 'mount -t tmpfs -o size=8k none /dev/shm && EDITOR=true kist edit "

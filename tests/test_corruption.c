@@ -29,8 +29,7 @@ static char *dir;
 static char path[MODEL_PATH_MAX];
 static struct image good, stages[3], foreign;
 static struct model_bucket truth;
-static struct model_bucket
-    once; /* all that ever was, as key=value: salvage may show an older state of a damaged log */
+static struct model_bucket once;       /* all that ever was, as key=value: salvage may show an older state of a damaged log */
 static size_t frames[FRAMES], frame_n; /* where commits begin in the last segment */
 static char last_segment[64];
 
@@ -106,8 +105,7 @@ static bool value_is(struct kist_bytes key, struct kist_bytes value)
 {
     bool found;
     size_t at = model_place(&truth, key, &found);
-    return found &&
-           model_compare(model_bytes(truth.records[at].value, truth.records[at].len), value) == 0;
+    return found && model_compare(model_bytes(truth.records[at].value, truth.records[at].len), value) == 0;
 }
 
 static void once_note(const char *key, const char *value)
@@ -121,9 +119,8 @@ static bool value_was(struct kist_bytes key, struct kist_bytes value)
 {
     char both[128];
     bool found;
-    snprintf(both, sizeof both, "%.*s=%.*s", (int)(key.len < 40 ? key.len : 40),
-             (const char *)key.ptr, (int)(value.len < 80 ? value.len : 80),
-             (const char *)value.ptr);
+    snprintf(both, sizeof both, "%.*s=%.*s", (int)(key.len < 40 ? key.len : 40), (const char *)key.ptr,
+             (int)(value.len < 80 ? value.len : 80), (const char *)value.ptr);
     (void)model_place(&once, model_text(both), &found);
     return found;
 }
@@ -147,25 +144,22 @@ static bool look_inside(struct kist_store *s, bool salvage)
     if ((rc = kist_cursor_open(b, NULL, &c)) == 0) {
         while ((rc = kist_cursor_next(c, &r)) == 0) {
             MODEL_CHECK(value_is(r.key, r.value) || (salvage && value_was(r.key, r.value)),
-                        "the cursor shows a wrong record: \"%.*s\"",
-                        (int)(r.key.len < 20 ? r.key.len : 20), (const char *)r.key.ptr);
+                        "the cursor shows a wrong record: \"%.*s\"", (int)(r.key.len < 20 ? r.key.len : 20),
+                        (const char *)r.key.ptr);
             n++;
         }
         kist_cursor_close(&c);
     }
     said = rc != KIST_EEND;
     look_code = said ? rc : 0;
-    MODEL_CHECK(salvage || said || n == truth.n,
-                "the cursor shows %zu of %zu records without an error", n, truth.n);
+    MODEL_CHECK(salvage || said || n == truth.n, "the cursor shows %zu of %zu records without an error", n, truth.n);
     for (size_t i = 0; i < truth.n; i++) {
         struct kist_value v = {0};
         struct kist_bytes key = model_bytes(truth.records[i].key, truth.records[i].key_len);
         rc = kist_get(b, key, &v);
-        MODEL_CHECK(rc || value_is(key, model_bytes(v.data, v.len)) ||
-                        (salvage && value_was(key, model_bytes(v.data, v.len))),
+        MODEL_CHECK(rc || value_is(key, model_bytes(v.data, v.len)) || (salvage && value_was(key, model_bytes(v.data, v.len))),
                     "get gives a wrong value");
-        MODEL_CHECK(rc != KIST_ENOKEY || salvage, "\"%.*s\" is missing without an error",
-                    (int)key.len, (const char *)key.ptr);
+        MODEL_CHECK(rc != KIST_ENOKEY || salvage, "\"%.*s\" is missing without an error", (int)key.len, (const char *)key.ptr);
         MODEL_CHECK(rc == 0 || rc == KIST_ECORRUPT || salvage, "get: %s", kist_error_name(rc));
         said |= rc != 0;
         look_code = rc ? rc : look_code;
@@ -190,21 +184,17 @@ static void look(enum kist_open_mode mode)
     o.lock_timeout_ms = 2000;
     int rc = kist_open(path, &o, &s);
     if (rc) {
-        MODEL_CHECK(rc == KIST_ECORRUPT || rc == KIST_EKEY || rc == KIST_ENEWER ||
-                        rc == KIST_ENOTKIST || rc == KIST_ENOSTORE || rc == KIST_EROLLBACK ||
-                        rc == KIST_EIO || rc == KIST_ENOTSUP || rc == KIST_EINVAL,
+        MODEL_CHECK(rc == KIST_ECORRUPT || rc == KIST_EKEY || rc == KIST_ENEWER || rc == KIST_ENOTKIST || rc == KIST_ENOSTORE ||
+                        rc == KIST_EROLLBACK || rc == KIST_EIO || rc == KIST_ENOTSUP || rc == KIST_EINVAL,
                     "open: %s", kist_error_name(rc));
         shared->errors++;
         return;
     }
     bool said = look_inside(s, mode == KIST_OPEN_SALVAGE);
     rc = kist_verify(s, &v, &report);
-    MODEL_CHECK(rc == 0 || rc == KIST_ECORRUPT || rc == KIST_EIO, "verify: %s",
-                kist_error_name(rc));
-    bool lock = strncmp(shared->what, "lock", 4) ==
-                0; /* verify looks at the log, and need not care for the lock page */
-    MODEL_CHECK(!said || rc || lock || mode == KIST_OPEN_SALVAGE,
-                "reading fails with %s, but verify says that all is well",
+    MODEL_CHECK(rc == 0 || rc == KIST_ECORRUPT || rc == KIST_EIO, "verify: %s", kist_error_name(rc));
+    bool lock = strncmp(shared->what, "lock", 4) == 0; /* verify looks at the log, and need not care for the lock page */
+    MODEL_CHECK(!said || rc || lock || mode == KIST_OPEN_SALVAGE, "reading fails with %s, but verify says that all is well",
                 kist_error_name(look_code));
     kist_close(&s);
     if (said || rc)
@@ -215,8 +205,7 @@ static void look(enum kist_open_mode mode)
 
 /* -- running many damages in children -- */
 
-typedef bool damage_fn(unsigned n, struct image *i, char *what,
-                       size_t size); /* false: no damage number n */
+typedef bool damage_fn(unsigned n, struct image *i, char *what, size_t size); /* false: no damage number n */
 
 static void damage_child(damage_fn *damage, unsigned from, unsigned to, bool (*chosen)(unsigned))
 {
@@ -257,14 +246,13 @@ static void damage_all(damage_fn *damage, unsigned count, bool (*chosen)(unsigne
             continue;
         }
         if (++bad <= 20)
-            fprintf(stderr, "damage %u (%s): %s %d\n", shared->at, shared->what,
-                    WIFSIGNALED(status) ? "signal" : "exit code",
+            fprintf(stderr, "damage %u (%s): %s %d\n", shared->at, shared->what, WIFSIGNALED(status) ? "signal" : "exit code",
                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         from = shared->at + 1;
         MODEL_CHECK(bad < 200, "too many to go on");
     }
-    printf("%u damages, %u found, %u harmless, %u bad, %lld ms\n", count, shared->errors,
-           shared->right, bad, (long long)(model_mono_ms() - start));
+    printf("%u damages, %u found, %u harmless, %u bad, %lld ms\n", count, shared->errors, shared->right, bad,
+           (long long)(model_mono_ms() - start));
     MODEL_CHECK(bad == 0, "%u damages end badly", bad);
     MODEL_CHECK(shared->errors > 0, "no damage was found at all");
 }
@@ -478,15 +466,12 @@ static void file_splice(struct file *f, size_t at, size_t len, const uint8_t *wi
  * there. */
 static bool shuffle(unsigned n, struct image *i, char *what, size_t size)
 {
-    unsigned a = n % (unsigned)(frame_n - 1),
-             b = n / (unsigned)(frame_n - 1) % (unsigned)(frame_n - 1);
+    unsigned a = n % (unsigned)(frame_n - 1), b = n / (unsigned)(frame_n - 1) % (unsigned)(frame_n - 1);
     unsigned how = n / (unsigned)((frame_n - 1) * (frame_n - 1));
     struct file *f = image_find(i, last_segment), *other = image_find(&foreign, last_segment);
     const struct file *g = image_find(&good, last_segment);
-    size_t at_a = frames[a], len_a = frames[a + 1] - at_a, at_b = frames[b],
-           len_b = frames[b + 1] - at_b;
-    snprintf(what, size, "frames %u (%zu bytes at %zu) and %u (%zu bytes at %zu), way %u", a, len_a,
-             at_a, b, len_b, at_b, how);
+    size_t at_a = frames[a], len_a = frames[a + 1] - at_a, at_b = frames[b], len_b = frames[b + 1] - at_b;
+    snprintf(what, size, "frames %u (%zu bytes at %zu) and %u (%zu bytes at %zu), way %u", a, len_a, at_a, b, len_b, at_b, how);
     switch (how) {
     case 0: /* swapped */
         if (a >= b)
@@ -515,8 +500,7 @@ static bool shuffle(unsigned n, struct image *i, char *what, size_t size)
     default: /* a replayed behind the last */
         if (b)
             return false;
-        file_splice(f, frames[frame_n - 1], len_a < f->len - frames[frame_n - 1] ? len_a : 0,
-                    g->data + at_a, len_a);
+        file_splice(f, frames[frame_n - 1], len_a < f->len - frames[frame_n - 1] ? len_a : 0, g->data + at_a, len_a);
         return true;
     }
 }
@@ -653,14 +637,10 @@ static int drop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_undamaged_store_reads_right),
-        cmocka_unit_test(a_flipped_bit_is_found_or_harmless),
-        cmocka_unit_test(a_flipped_byte_is_found_or_harmless),
-        cmocka_unit_test(a_file_cut_short_is_found_or_harmless),
-        cmocka_unit_test(zeroed_blocks_are_found_or_harmless),
-        cmocka_unit_test(garbage_behind_a_file_is_found_or_harmless),
-        cmocka_unit_test(exchanged_files_are_found_or_harmless),
-        cmocka_unit_test(shuffled_frames_are_found_or_harmless),
+        cmocka_unit_test(the_undamaged_store_reads_right),       cmocka_unit_test(a_flipped_bit_is_found_or_harmless),
+        cmocka_unit_test(a_flipped_byte_is_found_or_harmless),   cmocka_unit_test(a_file_cut_short_is_found_or_harmless),
+        cmocka_unit_test(zeroed_blocks_are_found_or_harmless),   cmocka_unit_test(garbage_behind_a_file_is_found_or_harmless),
+        cmocka_unit_test(exchanged_files_are_found_or_harmless), cmocka_unit_test(shuffled_frames_are_found_or_harmless),
     };
     return cmocka_run_group_tests(tests, make, drop);
 }

@@ -76,10 +76,8 @@ static void a_range_is_what_lies_in_all_its_bounds(void **state)
     };
     fill(f, fruit);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct kist_range range = {.size = sizeof range,
-                                   .prefix = bytes(rows[i].prefix),
-                                   .from = bytes(rows[i].from),
-                                   .to = bytes(rows[i].to)};
+        struct kist_range range = {
+            .size = sizeof range, .prefix = bytes(rows[i].prefix), .from = bytes(rows[i].from), .to = bytes(rows[i].to)};
         struct kist_cursor *c = open_range(f, &range);
         assert_string_equal(walk(c, true), rows[i].expected);
         kist_cursor_close(&c);
@@ -152,8 +150,7 @@ static void seek_stands_before_the_key(void **state)
     };
     fill(f, fruit);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct kist_range range = {
-            .size = sizeof range, .to = KIST_STR("date"), .reverse = rows[i].reverse};
+        struct kist_range range = {.size = sizeof range, .to = KIST_STR("date"), .reverse = rows[i].reverse};
         struct kist_cursor *c = open_range(f, &range);
         assert_int_equal(kist_cursor_seek(c, bytes(rows[i].key)), 0);
         expect_step(c, true, rows[i].next);
@@ -199,8 +196,7 @@ static void keys_of_the_greatest_length_can_be_walked(void **state)
     struct kist_record record;
     memset(key, 'z', sizeof key);
     fill(f, fruit);
-    assert_int_equal(
-        kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("long"), NULL, NULL), 0);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("long"), NULL, NULL), 0);
     struct kist_range range = {.size = sizeof range, .reverse = true};
     struct kist_cursor *c = open_range(f, &range);
     assert_int_equal(kist_cursor_seek(c, (struct kist_bytes){key, sizeof key}), 0);
@@ -296,14 +292,11 @@ static void bad_ranges_are_refused(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(it_walks_in_key_order_both_ways), TEST(a_reverse_cursor_starts_at_the_end),
-        TEST(a_range_is_what_lies_in_all_its_bounds), TEST(a_prefix_of_0xff_has_no_end),
-        TEST(turning_round_gives_the_neighbour), TEST(seek_stands_before_the_key),
-        TEST(seek_takes_a_key_that_the_cursor_lent),
-        TEST(seek_takes_a_key_out_of_a_value_that_the_cursor_lent),
-        TEST(keys_of_the_greatest_length_can_be_walked), TEST(keys_only_leaves_the_values_sealed),
-        TEST(it_keeps_its_snapshot_and_skips_the_expired),
-        TEST(a_transaction_walks_over_its_own_writes),
-        TEST(what_was_walked_over_is_part_of_the_conflict_check), TEST(bad_ranges_are_refused));
+    return FIXTURE_RUN(TEST(it_walks_in_key_order_both_ways), TEST(a_reverse_cursor_starts_at_the_end),
+                       TEST(a_range_is_what_lies_in_all_its_bounds), TEST(a_prefix_of_0xff_has_no_end),
+                       TEST(turning_round_gives_the_neighbour), TEST(seek_stands_before_the_key),
+                       TEST(seek_takes_a_key_that_the_cursor_lent), TEST(seek_takes_a_key_out_of_a_value_that_the_cursor_lent),
+                       TEST(keys_of_the_greatest_length_can_be_walked), TEST(keys_only_leaves_the_values_sealed),
+                       TEST(it_keeps_its_snapshot_and_skips_the_expired), TEST(a_transaction_walks_over_its_own_writes),
+                       TEST(what_was_walked_over_is_part_of_the_conflict_check), TEST(bad_ranges_are_refused));
 }

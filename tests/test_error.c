@@ -19,8 +19,7 @@ static const struct row {
     int exit_code;
     const char *text;
 } rows[] = {
-#define ERROR(name, number, http, exit_code, text) \
-    {"KIST_" #name, number, KIST_##name, http, exit_code, text},
+#define ERROR(name, number, http, exit_code, text) {"KIST_" #name, number, KIST_##name, http, exit_code, text},
 #include "base/errors.def"
 #undef ERROR
 };

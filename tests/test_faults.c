@@ -58,13 +58,12 @@ static const uint8_t new_key[32] = "another raw key for tests: 32 b.";
 
 static void now_on_failure(void)
 {
-    static const char *const names[] = {
-        "alloc",  "random", "open",     "close",   "read", "write", "sync", "sync_dir", "rename",
-        "unlink", "mkdir",  "truncate", "reserve", "stat", "map",   "lock", "list"};
+    static const char *const names[] = {"alloc",  "random", "open",     "close",   "read", "write", "sync", "sync_dir", "rename",
+                                        "unlink", "mkdir",  "truncate", "reserve", "stat", "map",   "lock", "list"};
     plan.armed = false;
     fprintf(stderr, "workload \"%s\", %s, errno %d, %s, call %u (%s), fired %u times; said:%s\n",
-            now.workload ? now.workload : "-", now.kind ? now.kind : "-", plan.err,
-            plan.forever ? "for ever" : "once", plan.at, names[plan.last], plan.fired, now.said);
+            now.workload ? now.workload : "-", now.kind ? now.kind : "-", plan.err, plan.forever ? "for ever" : "once", plan.at,
+            names[plan.last], plan.fired, now.said);
 }
 
 static bool code_is_clean(int rc)
@@ -163,17 +162,13 @@ static void explain(const struct model_bucket *got, const struct model_bucket *w
     for (size_t i = 0; i < wanted->n; i++) {
         const struct model_record *x = &wanted->records[i];
         size_t at = model_place(got, model_bytes(x->key, x->key_len), &found);
-        if (!found || model_compare(model_bytes(got->records[at].value, got->records[at].len),
-                                    model_bytes(x->value, x->len)))
-            fprintf(stderr, "  \"%.*s\" is %s\n", (int)x->key_len, (char *)x->key,
-                    found ? "different" : "missing");
+        if (!found || model_compare(model_bytes(got->records[at].value, got->records[at].len), model_bytes(x->value, x->len)))
+            fprintf(stderr, "  \"%.*s\" is %s\n", (int)x->key_len, (char *)x->key, found ? "different" : "missing");
     }
     for (size_t i = 0; i < got->n; i++) {
-        (void)model_place(wanted, model_bytes(got->records[i].key, got->records[i].key_len),
-                          &found);
+        (void)model_place(wanted, model_bytes(got->records[i].key, got->records[i].key_len), &found);
         if (!found)
-            fprintf(stderr, "  \"%.*s\" is too much\n", (int)got->records[i].key_len,
-                    (char *)got->records[i].key);
+            fprintf(stderr, "  \"%.*s\" is too much\n", (int)got->records[i].key_len, (char *)got->records[i].key);
     }
 }
 
@@ -185,8 +180,7 @@ static void compare_store(struct kist_store *s, const char *what)
     kist_bucket_close(&b);
     if (!same(&got, &now.sure) && !(now.maybe && same(&got, &now.perhaps))) {
         explain(&got, &now.sure);
-        MODEL_CHECK(false, "%s: the store does not hold what was acknowledged%s", what,
-                    now.maybe ? " (nor what may be)" : "");
+        MODEL_CHECK(false, "%s: the store does not hold what was acknowledged%s", what, now.maybe ? " (nor what may be)" : "");
     }
     model_bucket_free(&got);
 }
@@ -326,9 +320,7 @@ static void work_typed(void)
     kist_value_free(&v);
     change_begin();
     set("k07", KIST_STR("swapped"));
-    change_end(kist_compare_and_set(b, KIST_STR("k07"), KIST_STR("value of k07"),
-                                    KIST_STR("swapped"), NULL, NULL),
-               "cas");
+    change_end(kist_compare_and_set(b, KIST_STR("k07"), KIST_STR("value of k07"), KIST_STR("swapped"), NULL, NULL), "cas");
     done(&s, &b);
 }
 
@@ -361,8 +353,7 @@ static void work_rotate(void)
 static void work_slot_change(void)
 {
     struct kist_bucket *b;
-    struct kist_secret old = model_options().key,
-                       fresh = {.kind = KIST_SECRET_KEY, .ptr = new_key, .len = sizeof new_key};
+    struct kist_secret old = model_options().key, fresh = {.kind = KIST_SECRET_KEY, .ptr = new_key, .len = sizeof new_key};
     struct kist_store *s = try_open(&b);
     if (!s)
         return;
@@ -405,8 +396,8 @@ static void work_restore(void)
     if (rc) { /* nothing there, or all of it */
         now.backup.at = 0;
         int again = kist_restore(now.other, &o, model_buffer_read, &now.backup);
-        MODEL_CHECK(again == 0 || again == KIST_EEXIST, "restoring again after %s: %s",
-                    kist_error_name(rc), kist_error_name(again));
+        MODEL_CHECK(again == 0 || again == KIST_EEXIST, "restoring again after %s: %s", kist_error_name(rc),
+                    kist_error_name(again));
     }
     s = model_open(now.other);
     compare_store(s, "restored under faults");
@@ -429,8 +420,7 @@ static void work_buckets(void)
     if (clean(kist_bucket_open(s, "second", &x), "bucket_open") == 0) {
         int rc = clean(kist_bucket_delete(x), "bucket_delete");
         int got = kist_get(x, KIST_STR("in second"), &v);
-        MODEL_CHECK(rc == 0 ? got == KIST_ENOBUCKET || (got && code_is_clean(got))
-                            : rc == KIST_EMAYBE || code_is_clean(got),
+        MODEL_CHECK(rc == 0 ? got == KIST_ENOBUCKET || (got && code_is_clean(got)) : rc == KIST_EMAYBE || code_is_clean(got),
                     "get after bucket_delete %s: %s", kist_error_name(rc), kist_error_name(got));
         kist_value_free(&v);
         kist_bucket_close(&x);
@@ -452,27 +442,20 @@ static void work_cursor(void)
         return;
     if (clean(kist_cursor_open(b, NULL, &c), "cursor_open") == 0) {
         while ((rc = kist_cursor_next(c, &r)) == 0) {
-            MODEL_CHECK(
-                n < now.sure.n &&
-                    model_compare(model_bytes(now.sure.records[n].key, now.sure.records[n].key_len),
-                                  r.key) == 0 &&
-                    model_compare(model_bytes(now.sure.records[n].value, now.sure.records[n].len),
-                                  r.value) == 0,
-                "record %zu", n);
+            MODEL_CHECK(n < now.sure.n &&
+                            model_compare(model_bytes(now.sure.records[n].key, now.sure.records[n].key_len), r.key) == 0 &&
+                            model_compare(model_bytes(now.sure.records[n].value, now.sure.records[n].len), r.value) == 0,
+                        "record %zu", n);
             n++;
         }
-        MODEL_CHECK(rc == KIST_EEND ? n == now.sure.n : code_is_clean(rc),
-                    "after %zu of %zu records: %s", n, now.sure.n, kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_EEND ? n == now.sure.n : code_is_clean(rc), "after %zu of %zu records: %s", n, now.sure.n,
+                    kist_error_name(rc));
         kist_cursor_close(&c);
     }
     for (size_t i = 0; i < now.sure.n; i++) {
         struct kist_value v = {0};
-        if (clean(
-                kist_get(b, model_bytes(now.sure.records[i].key, now.sure.records[i].key_len), &v),
-                "get") == 0)
-            MODEL_CHECK(v.len == now.sure.records[i].len &&
-                            memcmp(v.data, now.sure.records[i].value, v.len) == 0,
-                        "get %zu", i);
+        if (clean(kist_get(b, model_bytes(now.sure.records[i].key, now.sure.records[i].key_len), &v), "get") == 0)
+            MODEL_CHECK(v.len == now.sure.records[i].len && memcmp(v.data, now.sure.records[i].value, v.len) == 0, "get %zu", i);
         kist_value_free(&v);
     }
     done(&s, &b);
@@ -508,8 +491,7 @@ static void work_big(void)
         memset(big, 'a' + i, sizeof big);
         change_begin();
         set("big", model_bytes(big, sizeof big));
-        change_end(kist_put(b, KIST_STR("big"), model_bytes(big, sizeof big), NULL, NULL),
-                   "put big");
+        change_end(kist_put(b, KIST_STR("big"), model_bytes(big, sizeof big), NULL, NULL), "put big");
     }
     done(&s, &b);
 }
@@ -539,7 +521,7 @@ static void work_watch(void)
     if (clean(kist_watch_open(b, model_bytes(NULL, 0), 0, &w), "watch_open") == 0) {
         int rc = put(b, "watched", "1");
         int told = kist_watch_next(w, 0, &c);
-        MODEL_CHECK(told == 0 ? rc == 0 || rc == KIST_EMAYBE || c.kind == KIST_CHANGE_RESYNC
+        MODEL_CHECK(told == 0               ? rc == 0 || rc == KIST_EMAYBE || c.kind == KIST_CHANGE_RESYNC
                     : told == KIST_ETIMEOUT ? rc != 0
                                             : code_is_clean(told),
                     "put %s, watch %s", kist_error_name(rc), kist_error_name(told));
@@ -600,8 +582,7 @@ static const struct kind kinds[] = {
     {"allocations", 1u << OS_ALLOC, ENOMEM},
     {"file operations", ~(1u << OS_ALLOC | 1u << OS_RANDOM | 1u << OS_CLOSE), EIO},
     {"writing operations",
-     1u << OS_WRITE | 1u << OS_RESERVE | 1u << OS_MKDIR | 1u << OS_RENAME | 1u << OS_OPEN |
-         1u << OS_SYNC | 1u << OS_TRUNCATE,
+     1u << OS_WRITE | 1u << OS_RESERVE | 1u << OS_MKDIR | 1u << OS_RENAME | 1u << OS_OPEN | 1u << OS_SYNC | 1u << OS_TRUNCATE,
      ENOSPC},
     {"opening operations", 1u << OS_OPEN | 1u << OS_LIST, EMFILE},
     {"syncs", 1u << OS_SYNC | 1u << OS_SYNC_DIR, EIO},
@@ -712,11 +693,10 @@ int main(void)
         for (size_t i = 0; i < WORKLOADS; i++, n++) {
             pairs[n].work = &workloads[i];
             pairs[n].kind = k < KINDS ? &kinds[k] : NULL;
-            snprintf(pairs[n].name, sizeof pairs[n].name, "%s fail in \"%s\"",
-                     k < KINDS ? kinds[k].name : "short transfers", workloads[i].name);
+            snprintf(pairs[n].name, sizeof pairs[n].name, "%s fail in \"%s\"", k < KINDS ? kinds[k].name : "short transfers",
+                     workloads[i].name);
             tests[n] = (struct CMUnitTest){.name = pairs[n].name,
-                                           .test_func = k < KINDS ? each_call_may_fail
-                                                                  : short_transfers_change_nothing,
+                                           .test_func = k < KINDS ? each_call_may_fail : short_transfers_change_nothing,
                                            .initial_state = &pairs[n]};
         }
     return _cmocka_run_group_tests("test_faults", tests, n, make_base, drop_base);

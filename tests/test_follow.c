@@ -23,8 +23,7 @@ static int drop_dir(void **state)
 
 static struct engine *open_as(enum kist_open_mode mode, enum kist_sync sync)
 {
-    struct engine_options o = {
-        .mode = mode, .sync = sync, .lock_timeout_ms = 2000, .unlock = &rig_unlock};
+    struct engine_options o = {.mode = mode, .sync = sync, .lock_timeout_ms = 2000, .unlock = &rig_unlock};
     struct engine *e = NULL;
     assert_int_equal(engine_open(dir, &o, &rig_detail, &e), 0);
     return e;
@@ -62,16 +61,16 @@ static void stop_following(struct engine *e)
 static void an_index_that_cannot_be_used_is_loaded_again(void **state)
 {
     (void)state;
-    struct engine *e = rig_open(dir), *writable = rig_open(dir),
-                  *read_only = open_as(KIST_OPEN_READ_ONLY, KIST_SYNC_NONE);
+    struct engine *e = rig_open(dir), *writable = rig_open(dir), *read_only = open_as(KIST_OPEN_READ_ONLY, KIST_SYNC_NONE);
     struct engine *both[] = {writable, read_only};
     for (int i = 0; i < 4; i++) {
-        uint64_t seen = 0, revision = rig_put(e, 1, "a", "older");
+        uint64_t seen = 0;
+        (void)rig_put(e, 1, "a", "older");
         struct engine *lagging = both[i % 2];
         rig_expect(lagging, 1, "a", "older");
         stop_following(lagging);
         rig_expect(lagging, 1, "a", "older");
-        revision = rig_put(e, 1, "a", "newer");
+        uint64_t revision = rig_put(e, 1, "a", "newer");
         if (i < 2) {
             rig_expect(lagging, 1, "a", "newer");
         } else {
@@ -96,8 +95,7 @@ static void a_log_that_cannot_be_followed_is_told_each_time(void **state)
     char path[160];
     uint8_t byte = 0, bad = 0;
     (void)state;
-    struct engine *e = rig_open(dir), *writable = rig_open(dir),
-                  *read_only = open_as(KIST_OPEN_READ_ONLY, KIST_SYNC_NONE);
+    struct engine *e = rig_open(dir), *writable = rig_open(dir), *read_only = open_as(KIST_OPEN_READ_ONLY, KIST_SYNC_NONE);
     struct engine *both[] = {writable, read_only};
     (void)rig_put(e, 1, "a", "older");
     rig_expect(writable, 1, "a", "older");
@@ -135,12 +133,8 @@ static uint64_t second_sequence;
  * writer. */
 static int append_behind(const struct os_call *call)
 {
-    struct frame_op op = {.kind = FRAME_PUT,
-                          .bucket = 1,
-                          .key = (const uint8_t *)"b",
-                          .key_len = 1,
-                          .value = (const uint8_t *)"x",
-                          .len = 1};
+    struct frame_op op = {
+        .kind = FRAME_PUT, .bucket = 1, .key = (const uint8_t *)"b", .key_len = 1, .value = (const uint8_t *)"x", .len = 1};
     if (call->kind != OS_SYNC)
         return 0;
     os_hook = NULL;

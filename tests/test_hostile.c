@@ -46,8 +46,7 @@ static void put_and_see(struct kist_bucket *b, struct kist_bytes key, struct kis
     struct kist_record r;
     MODEL_OK(kist_put(b, key, value, NULL, NULL));
     MODEL_OK(kist_get(b, key, &v));
-    MODEL_CHECK(v.data && v.type == KIST_RAW &&
-                    model_compare(model_bytes(v.data, v.len), value) == 0,
+    MODEL_CHECK(v.data && v.type == KIST_RAW && model_compare(model_bytes(v.data, v.len), value) == 0,
                 "not what was put: %zu of %zu", v.len, value.len);
     kist_value_free(&v);
     MODEL_OK(kist_cursor_open(b, &range, &c));
@@ -59,12 +58,10 @@ static void put_and_see(struct kist_bucket *b, struct kist_bytes key, struct kis
 static void see_keys(struct kist_store *s, struct kist_bucket *b)
 {
     static uint8_t long_key[65536];
-    static const char *const odd[] = {
-        "..",   ".",    "/",     "//", "../../etc/passwd", "\n",       "\r\n",     "-rf",
-        "--",   " ",    "  a  ", "*",  "?[a-z]",           "\xff\xfe", "\xc3\x28", "\xed\xa0\x80",
-        "%s%n", "\x7f", "'; --"};
-    static const size_t good[] = {1, 2, 63, 64, 255, 256, 4095, 4096},
-                        bad[] = {0, 4097, 8192, 65536};
+    static const char *const odd[] = {"..",   ".",    "/",     "//", "../../etc/passwd", "\n",       "\r\n",     "-rf",
+                                      "--",   " ",    "  a  ", "*",  "?[a-z]",           "\xff\xfe", "\xc3\x28", "\xed\xa0\x80",
+                                      "%s%n", "\x7f", "'; --"};
+    static const size_t good[] = {1, 2, 63, 64, 255, 256, 4095, 4096}, bad[] = {0, 4097, 8192, 65536};
     struct kist_value v = {0};
     bool exists, first = true;
     (void)s;
@@ -81,11 +78,10 @@ static void see_keys(struct kist_store *s, struct kist_bucket *b)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct kist_bytes key = model_bytes(long_key, bad[i]);
         int rc = kist_put(b, key, KIST_STR("x"), NULL, NULL);
-        MODEL_CHECK(rc == KIST_EINVAL || (bad[i] && rc == KIST_ETOOBIG), "a key of %zu bytes: %s",
-                    bad[i], kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_EINVAL || (bad[i] && rc == KIST_ETOOBIG), "a key of %zu bytes: %s", bad[i], kist_error_name(rc));
         rc = kist_get(b, key, &v);
-        MODEL_CHECK(rc == KIST_EINVAL || (bad[i] && (rc == KIST_ETOOBIG || rc == KIST_ENOKEY)),
-                    "get with a key of %zu bytes: %s", bad[i], kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_EINVAL || (bad[i] && (rc == KIST_ETOOBIG || rc == KIST_ENOKEY)), "get with a key of %zu bytes: %s",
+                    bad[i], kist_error_name(rc));
         rc = kist_exists(b, key, &exists);
         MODEL_CHECK(first || rc <= 0, "exists: %s", kist_error_name(rc));
         first = false;
@@ -111,8 +107,7 @@ static void see_values(struct kist_store *s, struct kist_bucket *b)
     size_t sizes[] = {0, 1, 2, 4095, 4096, 4097, 65535, 65536, 65537, 1 << 20, cap - 1, cap};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         put_and_see(b, KIST_STR("value"), model_bytes(all, sizes[i]));
-    MODEL_CODE(KIST_ETOOBIG, kist_put(b, KIST_STR("value"),
-                                      model_bytes(all, (size_t)KIST_VALUE_MAX + 1), NULL, NULL));
+    MODEL_CODE(KIST_ETOOBIG, kist_put(b, KIST_STR("value"), model_bytes(all, (size_t)KIST_VALUE_MAX + 1), NULL, NULL));
     struct kist_value v = {0};
     MODEL_OK(kist_get(b, KIST_STR("value"), &v));
     MODEL_CHECK(v.len == cap, "a refused put changed the value");
@@ -137,28 +132,13 @@ static int typed(struct kist_bucket *b, enum kist_type type, const char *text)
 
 static void see_numbers(struct kist_store *s, struct kist_bucket *b)
 {
-    static const char *const ints[] = {"0", "-1", "9223372036854775807", "-9223372036854775808",
-                                       "9007199254740993"};
-    static const char *const not_ints[] = {"",
-                                           "-",
-                                           "+1",
-                                           "01",
-                                           "-01",
-                                           "1.0",
-                                           "1e3",
-                                           " 1",
-                                           "1 ",
-                                           "9223372036854775808",
-                                           "-9223372036854775809",
-                                           "0x10",
-                                           "NaN"};
-    static const char *const floats[] = {
-        "0", "-0", "-0.0", "1.5", "1e308", "-1E-5", "9007199254740993"};
-    static const char *const not_floats[] = {"",         "1e999", "-1e999", "NaN", "nan",
-                                             "Infinity", "inf",   "1.",     ".5",  "+1",
-                                             "0x1p3",    "1e",    "1,5",    " 1"};
-    static const char *const not_json[] = {"",         "{",     "[1,]", "{\"a\":1,}", "nul",
-                                           "\"\xff\"", "[1] x", "'a'",  "{\"a\" 1}"};
+    static const char *const ints[] = {"0", "-1", "9223372036854775807", "-9223372036854775808", "9007199254740993"};
+    static const char *const not_ints[] = {
+        "", "-", "+1", "01", "-01", "1.0", "1e3", " 1", "1 ", "9223372036854775808", "-9223372036854775809", "0x10", "NaN"};
+    static const char *const floats[] = {"0", "-0", "-0.0", "1.5", "1e308", "-1E-5", "9007199254740993"};
+    static const char *const not_floats[] = {"",   "1e999", "-1e999", "NaN",   "nan", "Infinity", "inf",
+                                             "1.", ".5",    "+1",     "0x1p3", "1e",  "1,5",      " 1"};
+    static const char *const not_json[] = {"", "{", "[1,]", "{\"a\":1,}", "nul", "\"\xff\"", "[1] x", "'a'", "{\"a\" 1}"};
     double f = 0;
     (void)s;
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
@@ -168,8 +148,7 @@ static void see_numbers(struct kist_store *s, struct kist_bucket *b)
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         MODEL_CHECK(typed(b, KIST_FLOAT, floats[i]) == 0, "\"%s\" as a float", floats[i]);
     for (size_t i = 0; i < sizeof not_floats / sizeof *not_floats; i++)
-        MODEL_CHECK(typed(b, KIST_FLOAT, not_floats[i]) == KIST_ETYPE, "\"%s\" as a float",
-                    not_floats[i]);
+        MODEL_CHECK(typed(b, KIST_FLOAT, not_floats[i]) == KIST_ETYPE, "\"%s\" as a float", not_floats[i]);
     for (size_t i = 0; i < sizeof not_json / sizeof *not_json; i++)
         MODEL_CHECK(typed(b, KIST_JSON, not_json[i]) == KIST_EJSON, "\"%s\" as JSON", not_json[i]);
     model_expect(b, "typed", floats[sizeof floats / sizeof *floats - 1]);
@@ -181,8 +160,7 @@ static void see_numbers(struct kist_store *s, struct kist_bucket *b)
     model_expect(b, "typed", "-9223372036854775808");
     MODEL_OK(typed(b, KIST_FLOAT, "1.7e308"));
     MODEL_CODE(KIST_ERANGE, kist_increment_float(b, KIST_STR("typed"), 1.7e308, NULL, &f, NULL));
-    MODEL_CODE(KIST_EINVAL,
-               kist_increment_float(b, KIST_STR("typed"), __builtin_nan(""), NULL, &f, NULL));
+    MODEL_CODE(KIST_EINVAL, kist_increment_float(b, KIST_STR("typed"), __builtin_nan(""), NULL, &f, NULL));
     model_expect(b, "typed", "1.7e308");
 }
 
@@ -204,8 +182,7 @@ static void see_deep_json(struct kist_store *s, struct kist_bucket *b)
         MODEL_CHECK(rc == 0 || rc == KIST_EJSON, "nested %zu deep: %s", depth, kist_error_name(rc));
         MODEL_CHECK(rc == 0 || depth > 100, "nested 100 deep is refused");
         rc = kist_merge(b, KIST_STR("merged"), model_bytes(deep, 2 * depth), NULL, NULL);
-        MODEL_CHECK(rc == 0 || rc == KIST_EJSON, "merge, nested %zu deep: %s", depth,
-                    kist_error_name(rc));
+        MODEL_CHECK(rc == 0 || rc == KIST_EJSON, "merge, nested %zu deep: %s", depth, kist_error_name(rc));
         rc = (int)kist_detect(model_bytes(deep, 2 * depth));
         MODEL_CHECK(rc == KIST_JSON || rc == KIST_RAW, "detected as %d", rc);
     }
@@ -226,15 +203,13 @@ static void see_ttls(struct kist_store *s, struct kist_bucket *b)
     (void)s;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         o.ttl_ms = bad[i];
-        MODEL_CHECK(kist_put(b, KIST_STR("ttl"), KIST_STR("x"), &o, NULL) == KIST_EINVAL,
-                    "ttl %lld", (long long)bad[i]);
+        MODEL_CHECK(kist_put(b, KIST_STR("ttl"), KIST_STR("x"), &o, NULL) == KIST_EINVAL, "ttl %lld", (long long)bad[i]);
         MODEL_CODE(KIST_ENOKEY, kist_get(b, KIST_STR("ttl"), &v));
     }
     o.ttl_ms = KIST_TTL_MAX;
     MODEL_OK(kist_put(b, KIST_STR("ttl"), KIST_STR("x"), &o, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        MODEL_CHECK(kist_expire(b, KIST_STR("ttl"), bad[i], NULL) == KIST_EINVAL, "ttl %lld",
-                    (long long)bad[i]);
+        MODEL_CHECK(kist_expire(b, KIST_STR("ttl"), bad[i], NULL) == KIST_EINVAL, "ttl %lld", (long long)bad[i]);
     MODEL_OK(kist_ttl(b, KIST_STR("ttl"), &left));
     MODEL_CHECK(left > KIST_TTL_MAX - 60000, "%lld left", (long long)left);
     o.ttl_ms = 1;
@@ -254,8 +229,7 @@ static void lifetimes_at_the_edge_of_their_range(void **state)
 /* A clock that jumps by years, both ways: no crash, no loss of what does not expire. */
 static void see_clocks(struct kist_store *s, struct kist_bucket *b)
 {
-    static const int64_t skews[] = {INT64_C(31536000000) * 30, -INT64_C(31536000000) * 30,
-                                    INT64_C(31536000000) * 500, 0};
+    static const int64_t skews[] = {INT64_C(31536000000) * 30, -INT64_C(31536000000) * 30, INT64_C(31536000000) * 500, 0};
     struct kist_put_options o = {.size = sizeof o, .ttl_ms = 3600000};
     char key[16];
     model_put(b, "for ever", "yes");
@@ -288,8 +262,7 @@ static void see_bucket_names(struct kist_store *s, struct kist_bucket *b)
     char long_name[300];
     struct kist_bucket *x = NULL;
     struct kist_bucket_info info;
-    static const char *const bad[] = {"",         "\n",           "a\tb", "\xff",
-                                      "\xc3\x28", "\xed\xa0\x80", "\x7f", "\x1b[0m"};
+    static const char *const bad[] = {"", "\n", "a\tb", "\xff", "\xc3\x28", "\xed\xa0\x80", "\x7f", "\x1b[0m"};
     MODEL_OK(kist_bucket_describe(b, &info));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int rc = kist_bucket_create(s, bad[i], NULL, &x);
@@ -299,8 +272,7 @@ static void see_bucket_names(struct kist_store *s, struct kist_bucket *b)
     memset(long_name, 'n', sizeof long_name);
     long_name[256] = 0;
     int rc = kist_bucket_create(s, long_name, NULL, &x);
-    MODEL_CHECK(rc == KIST_EINVAL || rc == KIST_ETOOBIG, "a bucket name of 256 bytes: %s",
-                kist_error_name(rc));
+    MODEL_CHECK(rc == KIST_EINVAL || rc == KIST_ETOOBIG, "a bucket name of 256 bytes: %s", kist_error_name(rc));
     long_name[255] = 0;
     MODEL_OK(kist_bucket_create(s, long_name, NULL, &x));
     model_put(x, "a", "b");

@@ -86,8 +86,7 @@ static void a_path_that_is_something_else(void **state)
     char p[MODEL_PATH_MAX];
     model_file_write(path, "not a store", 11);
     int rc = try_open(path, KIST_OPEN_CREATE, &s);
-    MODEL_CHECK(rc == KIST_ENOTKIST || rc == KIST_EINVAL || rc == KIST_EEXIST, "a file: %s",
-                kist_error_name(rc));
+    MODEL_CHECK(rc == KIST_ENOTKIST || rc == KIST_EINVAL || rc == KIST_EEXIST, "a file: %s", kist_error_name(rc));
     size_t len;
     uint8_t *data = model_file_read(path, &len);
     MODEL_CHECK(len == 11 && memcmp(data, "not a store", 11) == 0, "the file was changed");
@@ -178,8 +177,7 @@ static void directories_without_rights(void **state)
     pid_t pid = model_fork(20);
     if (pid == 0) {
         struct kist_store *s = NULL;
-        MODEL_CHECK(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0, "%s",
-                    strerror(errno));
+        MODEL_CHECK(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0, "%s", strerror(errno));
         int rc = try_open(path, KIST_OPEN_CREATE, &s);
         MODEL_CHECK(rc == KIST_EDENIED, "a store of another user: %s", kist_error_name(rc));
         rc = try_open(model_join(p, dir, "new"), KIST_OPEN_CREATE, &s);
@@ -196,8 +194,7 @@ static void a_read_only_file_system(void **state)
     (void)state;
     struct kist_store *s = NULL;
     make_ten(path);
-    if (mount(path, path, NULL, MS_BIND, NULL) != 0 ||
-        mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) != 0) {
+    if (mount(path, path, NULL, MS_BIND, NULL) != 0 || mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) != 0) {
         printf("cannot mount (%s): skipped\n", strerror(errno));
         (void)umount2(path, MNT_DETACH);
         skip();
@@ -213,8 +210,7 @@ static void a_read_only_file_system(void **state)
         kist_bucket_close(&b);
         kist_close(&s);
         rc = try_open(path, KIST_OPEN_EXISTING, &s);
-        MODEL_CHECK(rc == KIST_EREADONLY || rc == KIST_EDENIED || rc == KIST_EIO,
-                    "read-write there: %s", kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_EREADONLY || rc == KIST_EDENIED || rc == KIST_EIO, "read-write there: %s", kist_error_name(rc));
         model_exit(0);
     }
     int status = model_wait_status(pid);
@@ -326,8 +322,8 @@ static void files_may_not_grow(void **state)
             rc = kist_put(b, model_text(key), model_bytes(big, sizeof big), NULL, NULL);
             n += rc == 0;
         }
-        MODEL_CHECK(rc == 0 || rc == KIST_ENOSPC || rc == KIST_ETOOBIG || rc == KIST_EIO,
-                    "put: %s after %d", kist_error_name(rc), n);
+        MODEL_CHECK(rc == 0 || rc == KIST_ENOSPC || rc == KIST_ETOOBIG || rc == KIST_EIO, "put: %s after %d", kist_error_name(rc),
+                    n);
         expect_ten(b);
         for (int i = 0; i < n; i++) {
             struct kist_value v = {0};
@@ -357,18 +353,15 @@ static void descriptors_run_out(void **state)
             MODEL_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
             struct kist_store *s = NULL;
             int rc = try_open(path, KIST_OPEN_CREATE, &s);
-            MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "open with %d descriptors: %s", (int)n,
-                        kist_error_name(rc));
+            MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "open with %d descriptors: %s", (int)n, kist_error_name(rc));
             MODEL_CHECK(rc == 0 || n < 20, "17 descriptors are not enough");
             if (rc == 0) {
                 struct kist_bucket *b = model_default(s);
                 expect_ten(b);
                 rc = kist_put(b, KIST_STR("few"), KIST_STR("x"), NULL, NULL);
-                MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "put with %d descriptors: %s", (int)n,
-                            kist_error_name(rc));
+                MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "put with %d descriptors: %s", (int)n, kist_error_name(rc));
                 rc = kist_compact(s, NULL, NULL);
-                MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "compact with %d descriptors: %s", (int)n,
-                            kist_error_name(rc));
+                MODEL_CHECK(rc == 0 || rc == KIST_EFDS, "compact with %d descriptors: %s", (int)n, kist_error_name(rc));
                 expect_ten(b);
                 kist_bucket_close(&b);
                 kist_close(&s);
@@ -396,8 +389,7 @@ static void a_header_cut_at_each_byte(void **state)
         model_copy_tree(path, copy);
         model_file_write(model_join(p, copy, "header"), data, n);
         int rc = try_open(copy, KIST_OPEN_CREATE, &s); /* must not make a new one over the old */
-        MODEL_CHECK(rc == KIST_ECORRUPT || rc == KIST_ENOTKIST, "header cut to %zu of %zu: %s", n,
-                    len, kist_error_name(rc));
+        MODEL_CHECK(rc == KIST_ECORRUPT || rc == KIST_ENOTKIST, "header cut to %zu of %zu: %s", n, len, kist_error_name(rc));
         model_file_write(p, data, len);
         if (n % 16 == 0)
             check_ten(copy);
@@ -454,14 +446,12 @@ static void full_disk_child(const char *p)
         if ((rc = kist_put(b, model_text(key), model_bytes(block, sizeof block), NULL, NULL)))
             break;
     }
-    MODEL_CHECK(rc == KIST_ENOSPC && n > 10, "the disk never fills: %d puts, %s", n,
-                kist_error_name(rc));
+    MODEL_CHECK(rc == KIST_ENOSPC && n > 10, "the disk never fills: %d puts, %s", n, kist_error_name(rc));
     for (int i = 0; i < n; i++) { /* reads work */
         struct kist_value v = {0};
         snprintf(key, sizeof key, "fill/%d", i);
         MODEL_OK(kist_get(b, model_text(key), &v));
-        MODEL_CHECK(v.len == sizeof block && *(uint8_t *)v.data == (uint8_t)i, "fill/%d differs",
-                    i);
+        MODEL_CHECK(v.len == sizeof block && *(uint8_t *)v.data == (uint8_t)i, "fill/%d differs", i);
         kist_value_free(&v);
     }
     expect_ten(b);
@@ -522,15 +512,13 @@ static void making_a_store_on_a_full_disk(void **state)
         for (size_t room = 0; room <= 512 * 1024; room += room < 65536 ? 4096 : 65536) {
             struct kist_store *s = NULL;
             int fd = open(filler, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-            MODEL_CHECK(posix_fallocate(fd, 0, (off_t)((2 << 20) - room)) == 0 || room == 0,
-                        "fill");
+            MODEL_CHECK(posix_fallocate(fd, 0, (off_t)((2 << 20) - room)) == 0 || room == 0, "fill");
             if (room == 0)
                 while (posix_fallocate(fd, lseek(fd, 0, SEEK_END), 4096) == 0)
                     continue;
             close(fd);
             int rc = try_open(p, KIST_OPEN_CREATE, &s);
-            MODEL_CHECK(rc == 0 || rc == KIST_ENOSPC, "create with %zu bytes of room: %s", room,
-                        kist_error_name(rc));
+            MODEL_CHECK(rc == 0 || rc == KIST_ENOSPC, "create with %zu bytes of room: %s", room, kist_error_name(rc));
             kist_close(&s);
             unlink(filler);
             rc = try_open(p, KIST_OPEN_CREATE, &s); /* what is left must not be in the way */

@@ -128,19 +128,17 @@ static void a_thousand_levels_pass_and_one_more_does_not(void **state)
 
 static bool jansson_knows_better(const char *message)
 {
-    return strstr(message, "overflow") || strstr(message, "too big") ||
-           strstr(message, "NUL byte in object key") || strstr(message, "invalid Unicode") ||
-           strstr(message, "maximum parsing depth");
+    return strstr(message, "overflow") || strstr(message, "too big") || strstr(message, "NUL byte in object key") ||
+           strstr(message, "invalid Unicode") || strstr(message, "maximum parsing depth");
 }
 
 /* Texts made of JSON's pieces at random: the verdict is jansson's, but where it refuses what the
  * RFC allows. */
 static void random_texts_get_the_verdict_of_jansson(void **state)
 {
-    static const char *const pieces[] = {
-        "{",        "}",       "[",   "]",  ",",    ":",    "\"a\"",  "\"\\u00e4\"", "1",
-        "-",        "0",       ".5",  "e1", "true", "null", " ",      "\"",          "\\",
-        "\xc3\xa4", "{\"k\":", "[1,", "}",  "]",    "1]",   "\"b\":2"};
+    static const char *const pieces[] = {"{",        "}",       "[",   "]",  ",",    ":",    "\"a\"",  "\"\\u00e4\"", "1",
+                                         "-",        "0",       ".5",  "e1", "true", "null", " ",      "\"",          "\\",
+                                         "\xc3\xa4", "{\"k\":", "[1,", "}",  "]",    "1]",   "\"b\":2"};
     int agreed = 0;
     (void)state;
     for (int round = 0; round < 100000; round++) {
@@ -180,8 +178,7 @@ static void the_examples_of_rfc_7386_hold(void **state)
     assert_merged("{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}");
     assert_merged("{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}");
     assert_merged("{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}");
-    assert_merged("{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}",
-                  "{\"a\":{\"b\":\"d\"}}");
+    assert_merged("{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}");
     assert_merged("{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}");
     assert_merged("[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]");
     assert_merged("{\"a\":\"b\"}", "[\"c\"]", "[\"c\"]");
@@ -190,14 +187,13 @@ static void the_examples_of_rfc_7386_hold(void **state)
     assert_merged("{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}");
     assert_merged("[1,2]", "{\"a\":\"b\",\"c\":null}", "{\"a\":\"b\"}");
     assert_merged("{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}");
-    assert_merged(
-        "{\"title\":\"Goodbye!\",\"author\":{\"givenName\":\"John\",\"familyName\":\"Doe\"},"
-        "\"tags\":[\"example\",\"sample\"],\"content\":\"This will be unchanged\"}",
-        "{\"title\":\"Hello!\",\"phoneNumber\":\"+01-123-456-7890\",\"author\":{\"familyName\":"
-        "null},"
-        "\"tags\":[\"example\"]}",
-        "{\"title\":\"Hello!\",\"author\":{\"givenName\":\"John\"},\"tags\":[\"example\"],"
-        "\"content\":\"This will be unchanged\",\"phoneNumber\":\"+01-123-456-7890\"}");
+    assert_merged("{\"title\":\"Goodbye!\",\"author\":{\"givenName\":\"John\",\"familyName\":\"Doe\"},"
+                  "\"tags\":[\"example\",\"sample\"],\"content\":\"This will be unchanged\"}",
+                  "{\"title\":\"Hello!\",\"phoneNumber\":\"+01-123-456-7890\",\"author\":{\"familyName\":"
+                  "null},"
+                  "\"tags\":[\"example\"]}",
+                  "{\"title\":\"Hello!\",\"author\":{\"givenName\":\"John\"},\"tags\":[\"example\"],"
+                  "\"content\":\"This will be unchanged\",\"phoneNumber\":\"+01-123-456-7890\"}");
 }
 
 static void merging_keeps_the_text_of_what_it_does_not_touch(void **state)
@@ -209,8 +205,7 @@ static void merging_keeps_the_text_of_what_it_does_not_touch(void **state)
                   "{\"a\":1}",
                   "{\"p\":0.10,\"n\":123456789012345678901234567890,\"e\":1e999,\"i\":"
                   "9223372036854775807,\"a\":1}");
-    assert_merged("{\"x\":{\"y\":1,\"z\":[ 1,null ]}}", "{\"x\":{\"y\":null}}",
-                  "{\"x\":{\"z\":[ 1,null ]}}");
+    assert_merged("{\"x\":{\"y\":1,\"z\":[ 1,null ]}}", "{\"x\":{\"y\":null}}", "{\"x\":{\"z\":[ 1,null ]}}");
     assert_merged("{\"a\":1}", " { } ", "{\"a\":1}");
 }
 
@@ -272,8 +267,7 @@ static json_t *merge_by_the_book(json_t *target, json_t *patch)
         if (json_is_null(value))
             json_object_del(result, name);
         else
-            json_object_set_new(result, name,
-                                merge_by_the_book(json_object_get(result, name), value));
+            json_object_set_new(result, name, merge_by_the_book(json_object_get(result, name), value));
     }
     return result;
 }
@@ -283,9 +277,7 @@ static json_t *random_tree(unsigned depth)
     uint8_t dice[12];
     assert_int_equal(os_random(dice, sizeof dice), 0);
     if (depth == 0 || dice[0] % 4 == 0)
-        return dice[1] % 3 == 0   ? json_null()
-               : dice[1] % 3 == 1 ? json_integer(dice[2])
-                                  : json_string("v");
+        return dice[1] % 3 == 0 ? json_null() : dice[1] % 3 == 1 ? json_integer(dice[2]) : json_string("v");
     json_t *object = json_object();
     for (unsigned i = 0; i < dice[3] % 5u; i++) {
         char name[2] = {(char)('a' + dice[4 + i] % 4), 0};
@@ -298,14 +290,12 @@ static void random_merges_equal_those_by_the_book(void **state)
 {
     (void)state;
     for (int i = 0; i < 20000; i++) {
-        json_t *target = random_tree(4), *patch = random_tree(4),
-               *expected = merge_by_the_book(target, patch);
+        json_t *target = random_tree(4), *patch = random_tree(4), *expected = merge_by_the_book(target, patch);
         char *t = json_dumps(target, JSON_ENCODE_ANY), *p = json_dumps(patch, JSON_ENCODE_ANY);
         struct buf out;
         buf_init(&out, true);
         assert_int_equal(json_merge_patch(text(t), text(p), &out), 0);
-        json_t *got =
-            json_loadb((char *)out.data, out.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+        json_t *got = json_loadb((char *)out.data, out.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(got);
         if (!json_equal(got, expected))
             fail_msg("%s + %s = %.*s", t, p, (int)out.len, (char *)out.data);
@@ -330,8 +320,7 @@ static void every_allocation_may_fail(void **state)
         buf_init(&out, true);
         allocations_left = n;
         os_hook = fail_allocation;
-        r = json_merge_patch(text("{\"\\u0061\":{\"b\":1}}"), text("{\"a\":{\"\\u0062\":2}}"),
-                             &out);
+        r = json_merge_patch(text("{\"\\u0061\":{\"b\":1}}"), text("{\"a\":{\"\\u0062\":2}}"), &out);
         os_hook = NULL;
         assert_true(r == 0 ? n > 3 : out.len == 0);
         buf_done(&out);

@@ -21,11 +21,8 @@ static const uint8_t key_a[32] = "a raw key of exactly 32 bytes...";
 static const uint8_t key_b[32] = "another raw key of just 32 bytes";
 static const struct unlock raw = {.kind = UNLOCK_RAW, .ptr = key_a, .len = 32};
 static const struct unlock other = {.kind = UNLOCK_RAW, .ptr = key_b, .len = 32};
-static const struct unlock phrase = {.kind = UNLOCK_PASSPHRASE,
-                                     .ptr = "correct horse",
-                                     .len = 13,
-                                     .ops = UNLOCK_OPS_MIN,
-                                     .mem = UNLOCK_MEM_MIN};
+static const struct unlock phrase = {
+    .kind = UNLOCK_PASSPHRASE, .ptr = "correct horse", .len = 13, .ops = UNLOCK_OPS_MIN, .mem = UNLOCK_MEM_MIN};
 static const struct unlock wrong = {.kind = UNLOCK_PASSPHRASE, .ptr = "incorrect", .len = 9};
 
 static int calls_left;
@@ -73,8 +70,7 @@ static void assert_same(const struct keyring *a, const struct keyring *b)
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(ga[i].generation, gb[i].generation);
         assert_int_equal(ga[i].created_ms, gb[i].created_ms);
-        assert_memory_equal(keyring_data_key(a, ga[i].generation),
-                            keyring_data_key(b, ga[i].generation), SEAL_KEY);
+        assert_memory_equal(keyring_data_key(a, ga[i].generation), keyring_data_key(b, ga[i].generation), SEAL_KEY);
     }
     keyring_derive(a, "samesame", 7, da, 32);
     keyring_derive(b, "samesame", 7, db, 32);
@@ -240,8 +236,7 @@ static void a_replaced_slot_keeps_its_label_and_forgets_its_passphrase(void **st
     assert_int_equal(decode(&b, &other, kr), 0);
     buf_done(&b);
     assert_int_equal(keyring_slot_replace(kr, 5, &other), KIST_ENOKEY);
-    assert_int_equal(keyring_slot_replace(kr, slot, &(struct unlock){.kind = UNLOCK_RAW}),
-                     KIST_EINVAL);
+    assert_int_equal(keyring_slot_replace(kr, slot, &(struct unlock){.kind = UNLOCK_RAW}), KIST_EINVAL);
     assert_int_equal(keyring_slot_find(kr, &other, 0, &slot), 0); /* the failure changed nothing */
     keyring_free(&kr);
 }
@@ -497,8 +492,7 @@ static void kdf_costs_of_an_enemy_are_refused_whoever_asks(void **state)
 
 static void all_slots_together_have_a_limit(void **state)
 {
-    const struct unlock dear = {UNLOCK_PASSPHRASE, "dear", 4, .ops = UNLOCK_OPS_MAX,
-                                .mem = UNLOCK_MEM_MAX};
+    const struct unlock dear = {UNLOCK_PASSPHRASE, "dear", 4, .ops = UNLOCK_OPS_MAX, .mem = UNLOCK_MEM_MAX};
     struct keyring *kr = make(&raw), *none = NULL;
     struct error_detail d = {.text = ""};
     int slot = -1;
@@ -616,17 +610,13 @@ static void a_header_is_made_as_the_format_page_says(void **state)
     crypto_kdf_derive_from_key(k, 32, 1, "kistslot", slot_key);
     memcpy(ad, h + 16, 16);
     memcpy(ad + 16, slot, 112);
-    assert_int_equal(crypto_aead_xchacha20poly1305_ietf_decrypt(root, NULL, NULL, slot + 136, 48,
-                                                                ad, 128, slot + 112, k),
-                     0);
+    assert_int_equal(crypto_aead_xchacha20poly1305_ietf_decrypt(root, NULL, NULL, slot + 136, 48, ad, 128, slot + 112, k), 0);
     crypto_kdf_derive_from_key(k, 32, 2, "kisthead", root);
     crypto_generichash(mac, 32, h, 1668, k, 32);
     assert_memory_equal(mac, h + 1668, 32);
     crypto_kdf_derive_from_key(k, 32, 1, "kisthead", root);
     assert_int_equal(bytes_get32(h + 1520), 2);
-    assert_int_equal(crypto_aead_xchacha20poly1305_ietf_decrypt(list, NULL, NULL, h + 1548, 104, h,
-                                                                1524, h + 1524, k),
-                     0);
+    assert_int_equal(crypto_aead_xchacha20poly1305_ietf_decrypt(list, NULL, NULL, h + 1548, 104, h, 1524, h + 1524, k), 0);
     assert_int_equal(bytes_get32(list), 1);
     assert_int_equal(bytes_get32(list + 44), 2);
     assert_memory_equal(list + 12, keyring_data_key(kr, 1), 32);

@@ -10,13 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct kist_secret key_secret = {
-    .kind = KIST_SECRET_KEY, .ptr = fixture_key, .len = 32};
-static const struct kist_secret pass = {.kind = KIST_SECRET_PASSPHRASE,
-                                        .ptr = "correct horse",
-                                        .len = 13,
-                                        .kdf_ops = 1,
-                                        .kdf_mem_kib = 8192};
+static const struct kist_secret key_secret = {.kind = KIST_SECRET_KEY, .ptr = fixture_key, .len = 32};
+static const struct kist_secret pass = {
+    .kind = KIST_SECRET_PASSPHRASE, .ptr = "correct horse", .len = 13, .kdf_ops = 1, .kdf_mem_kib = 8192};
 static const uint8_t other_key[32] = {42};
 static const struct kist_secret other = {.kind = KIST_SECRET_KEY, .ptr = other_key, .len = 32};
 
@@ -347,8 +343,7 @@ static void a_child_of_fork_has_no_keys(void **state)
     int status = -1;
     put(f->bucket, "k", "v");
     const struct log *log = (const struct log *)f->store->engine;
-    const uint8_t *keys[] = {log->check_key, log->shared.check_key, log->active->data_key,
-                             keyring_data_key(log->keyring, 1)};
+    const uint8_t *keys[] = {log->check_key, log->shared.check_key, log->active->data_key, keyring_data_key(log->keyring, 1)};
     static const size_t lens[] = {16, 16, SEAL_KEY, SEAL_KEY};
     for (int i = 0; i < 4; i++)
         assert_false(all_zero(keys[i], lens[i]));
@@ -375,8 +370,7 @@ static void there_is_an_end_of_slots_and_labels(void **state)
         assert_int_equal(kist_slot_add(f->store, &other, NULL, NULL), 0);
     assert_int_equal(kist_slot_add(f->store, &other, NULL, NULL), KIST_EFULL);
     assert_int_equal(kist_slot_remove(f->store, 3), 0);
-    assert_int_equal(kist_slot_add(f->store, &other, "0123456789012345678901234567890!", NULL),
-                     KIST_ETOOBIG);
+    assert_int_equal(kist_slot_add(f->store, &other, "0123456789012345678901234567890!", NULL), KIST_ETOOBIG);
     int slot = -1;
     assert_int_equal(kist_slot_add(f->store, &other, "012345678901234567890123456789!", &slot), 0);
     assert_int_equal(slot, 3);
@@ -414,15 +408,12 @@ static void rotation_seals_everything_anew(void **state)
 int main(void)
 {
     return FIXTURE_RUN(TEST(a_key_goes_to_text_and_back), TEST(each_slot_opens_the_store),
-                       TEST(changing_a_secret_needs_the_old_one),
-                       TEST(a_changed_secret_is_changed_in_every_slot),
-                       TEST(a_secret_may_be_changed_to_itself),
-                       TEST(opening_with_the_second_slot_leaves_no_sentence),
+                       TEST(changing_a_secret_needs_the_old_one), TEST(a_changed_secret_is_changed_in_every_slot),
+                       TEST(a_secret_may_be_changed_to_itself), TEST(opening_with_the_second_slot_leaves_no_sentence),
                        TEST(passphrases_have_a_price_together),
                        TEST(a_backup_that_costs_too_much_is_refused_unless_it_is_trusted),
                        TEST(a_header_that_another_thread_took_over_meanwhile_is_no_rollback),
-                       TEST(an_older_header_that_was_put_back_is_a_rollback),
-                       TEST(slots_are_listed_while_they_change), TEST(a_child_of_fork_has_no_keys),
-                       TEST(there_is_an_end_of_slots_and_labels), TEST(memory_has_no_slots),
+                       TEST(an_older_header_that_was_put_back_is_a_rollback), TEST(slots_are_listed_while_they_change),
+                       TEST(a_child_of_fork_has_no_keys), TEST(there_is_an_end_of_slots_and_labels), TEST(memory_has_no_slots),
                        TEST(rotation_seals_everything_anew));
 }

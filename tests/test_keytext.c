@@ -125,8 +125,7 @@ static void mixed_alphabets_bad_padding_and_stray_bits_are_refused(void **state)
     assert_refused("-//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY2Q=", 44, "base64");
     assert_refused("+//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY2QA", 44, "base64"); /* 33 bytes */
     assert_refused("+//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY===", 44, "base64");
-    assert_refused("+//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY2R=", 44,
-                   "base64"); /* a bit too many */
+    assert_refused("+//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY2R=", 44, "base64"); /* a bit too many */
     assert_refused("+//+AAECA3+AgT4/wN6tvu8QIDBAUGBwCg0gCWFiY2R", 43, "base64");
 }
 

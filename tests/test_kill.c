@@ -45,16 +45,14 @@ struct writer {
     pid_t pid;
     int acks; /* read end, not blocking */
     uint64_t generation;
-    uint64_t
-        acked; /* sequence number of the last acknowledged commit of this generation; 0: none */
+    uint64_t acked; /* sequence number of the last acknowledged commit of this generation; 0: none */
 };
 
 static struct writer writers[WRITERS];
 
 static void key_of(char out[64], size_t id, uint64_t generation, const char *what, uint64_t n)
 {
-    snprintf(out, 64, "w%zu/%s/%llu/%llu", id, what, (unsigned long long)generation,
-             (unsigned long long)n);
+    snprintf(out, 64, "w%zu/%s/%llu/%llu", id, what, (unsigned long long)generation, (unsigned long long)n);
 }
 
 struct burst {
@@ -72,8 +70,7 @@ static int burst_fn(struct kist_txn *t, void *ctx)
     int rc = 0;
     snprintf(value, sizeof value, "%llu", (unsigned long long)x->n);
     for (int i = 0; i < 3 && !rc; i++) {
-        snprintf(key, sizeof key, "w%zu/%c/%llu", x->id, 'a' + i,
-                 (unsigned long long)x->generation);
+        snprintf(key, sizeof key, "w%zu/%c/%llu", x->id, 'a' + i, (unsigned long long)x->generation);
         rc = kist_txn_put(t, model_text(key), model_text(value), NULL);
     }
     key_of(key, x->id, x->generation, "n", x->n);
@@ -96,10 +93,8 @@ static void writer_main(size_t id, uint64_t generation, int out, uint64_t seed)
         int64_t start = model_mono_ms();
         int rc = kist_run(b, n % 2 ? KIST_EXCLUSIVE : KIST_OPTIMISTIC, burst_fn, &x, NULL);
         int64_t ms = model_mono_ms() - start;
-        MODEL_CHECK(rc == 0, "writer %zu commit %llu: %s", id, (unsigned long long)n,
-                    kist_error_name(rc));
-        MODEL_CHECK(ms < 1000 * SLOW, "writer %zu: a commit was blocked for %lld ms", id,
-                    (long long)ms);
+        MODEL_CHECK(rc == 0, "writer %zu commit %llu: %s", id, (unsigned long long)n, kist_error_name(rc));
+        MODEL_CHECK(ms < 1000 * SLOW, "writer %zu: a commit was blocked for %lld ms", id, (long long)ms);
         MODEL_CHECK(write(out, &n, sizeof n) == (ssize_t)sizeof n, "pipe: %s", strerror(errno));
         if (model_below(&chance, 3000) == 0) {
             rc = kist_compact(s, NULL, NULL);
@@ -141,8 +136,8 @@ static void writer_kill(struct writer *w)
     kill(w->pid, SIGKILL);
     int status = model_wait_status(w->pid);
     w->pid = 0;
-    MODEL_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-                "writer %td ended by itself: status 0x%x", w - writers, status);
+    MODEL_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "writer %td ended by itself: status 0x%x", w - writers,
+                status);
     (void)writer_drain(w);
     close(w->acks);
 }
@@ -157,8 +152,7 @@ static void writer_check(struct kist_bucket *b, size_t id)
     int codes[3];
     int64_t n[3];
     for (int i = 0; i < 3; i++) {
-        snprintf(names[i], sizeof names[i], "w%zu/%c/%llu", id, 'a' + i,
-                 (unsigned long long)w->generation);
+        snprintf(names[i], sizeof names[i], "w%zu/%c/%llu", id, 'a' + i, (unsigned long long)w->generation);
         keys[i] = model_text(names[i]);
     }
     MODEL_OK(kist_get_many(b, keys, 3, v, codes));
@@ -166,22 +160,19 @@ static void writer_check(struct kist_bucket *b, size_t id)
         n[i] = codes[i] == 0 ? number_of(&v[i]) : 0;
         kist_value_free(&v[i]);
     }
-    MODEL_CHECK(n[0] == n[1] && n[1] == n[2], "half a commit of writer %zu: %lld %lld %lld", id,
-                (long long)n[0], (long long)n[1], (long long)n[2]);
-    MODEL_CHECK(n[0] == (int64_t)w->acked || n[0] == (int64_t)w->acked + 1,
-                "writer %zu acknowledged %llu, there is %lld", id, (unsigned long long)w->acked,
-                (long long)n[0]);
-    for (uint64_t i = (uint64_t)n[0] > TAIL ? (uint64_t)n[0] - TAIL + 1 : 1; i <= (uint64_t)n[0];
-         i++) {
+    MODEL_CHECK(n[0] == n[1] && n[1] == n[2], "half a commit of writer %zu: %lld %lld %lld", id, (long long)n[0], (long long)n[1],
+                (long long)n[2]);
+    MODEL_CHECK(n[0] == (int64_t)w->acked || n[0] == (int64_t)w->acked + 1, "writer %zu acknowledged %llu, there is %lld", id,
+                (unsigned long long)w->acked, (long long)n[0]);
+    for (uint64_t i = (uint64_t)n[0] > TAIL ? (uint64_t)n[0] - TAIL + 1 : 1; i <= (uint64_t)n[0]; i++) {
         char key[64];
         struct kist_value one = {0};
         key_of(key, id, w->generation, "n", i);
         int rc = kist_get(b, model_text(key), &one);
-        MODEL_CHECK(rc == 0, "writer %zu: key of commit %llu of %llu: %s", id,
-                    (unsigned long long)i, (unsigned long long)w->acked, kist_error_name(rc));
+        MODEL_CHECK(rc == 0, "writer %zu: key of commit %llu of %llu: %s", id, (unsigned long long)i,
+                    (unsigned long long)w->acked, kist_error_name(rc));
         for (size_t j = 0; j < one.len; j++)
-            MODEL_CHECK(((uint8_t *)one.data)[j] == 'A' + id, "a foreign byte at %zu of %zu", j,
-                        one.len);
+            MODEL_CHECK(((uint8_t *)one.data)[j] == 'A' + id, "a foreign byte at %zu of %zu", j, one.len);
         kist_value_free(&one);
     }
 }
@@ -221,8 +212,7 @@ static int64_t survivors_go_on(size_t killed)
     while (left > 0 && model_mono_ms() - start < 20000) {
         struct pollfd polls[WRITERS];
         for (size_t i = 0; i < WRITERS; i++)
-            polls[i] = (struct pollfd){.fd = i == killed || seen[i] ? -1 : writers[i].acks,
-                                       .events = POLLIN};
+            polls[i] = (struct pollfd){.fd = i == killed || seen[i] ? -1 : writers[i].acks, .events = POLLIN};
         (void)poll(polls, WRITERS, 1000);
         for (size_t i = 0; i < WRITERS; i++)
             if (polls[i].revents && !seen[i]) {
@@ -248,8 +238,7 @@ static void acknowledged_commits_survive_kill_9_of_random_writers(void **state)
         size_t id = (size_t)model_below(&chance, WRITERS);
         usleep((unsigned)model_below(&chance, 30000));
         for (size_t i = 0; i < WRITERS; i++)
-            (void)writer_drain(
-                &writers[i]); /* what was acknowledged before the kill does not count as going on */
+            (void)writer_drain(&writers[i]); /* what was acknowledged before the kill does not count as going on */
         writer_kill(&writers[id]);
         int64_t ms = survivors_go_on(id);
         worst = ms > worst ? ms : worst;
@@ -290,8 +279,7 @@ static int drop_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(acknowledged_commits_survive_kill_9_of_random_writers,
-                                        make_store, drop_store),
+        cmocka_unit_test_setup_teardown(acknowledged_commits_survive_kill_9_of_random_writers, make_store, drop_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,10 +11,10 @@
 
 enum { VALUES = 200, LEN = 4000 };
 
-#define HOLDS(condition)      \
-    do {                      \
-        if (!(condition))     \
-            _exit(__LINE__);  \
+#define HOLDS(condition)     \
+    do {                     \
+        if (!(condition))    \
+            _exit(__LINE__); \
     } while (0)
 
 static unsigned reads;
@@ -177,11 +177,11 @@ static int status_of(void (*run)(struct fixture *f))
     return status;
 }
 
-#define CHILD(name, run)                                \
-    static void name(void **state)                      \
-    {                                                   \
-        (void)state;                                    \
-        assert_int_equal(status_of(run), 0);            \
+#define CHILD(name, run)                     \
+    static void name(void **state)           \
+    {                                        \
+        (void)state;                         \
+        assert_int_equal(status_of(run), 0); \
     }
 
 static void a_fault_elsewhere_ends_the_process_as_it_would_have(void **state)

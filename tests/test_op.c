@@ -122,16 +122,14 @@ static void mistakes_are_refused_with_a_reason(void **state)
 static void assert_survives(struct kist_bytes key, struct kist_bytes value, int64_t expires_ms)
 {
     struct buf line;
-    struct kist_record record = {
-        .key = key, .value = value, .type = value_detect(value), .expires_ms = expires_ms};
+    struct kist_record record = {.key = key, .value = value, .type = value_detect(value), .expires_ms = expires_ms};
     buf_init(&line, true);
     for (int type = 0; type < 2; type++, record.type = KIST_RAW) {
         buf_reset(&line);
         op_add_record(&line, &record);
         assert_int_equal(buf_status(&line), 0);
         assert_ptr_equal(memchr(line.data, '\n', line.len), line.data + line.len - 1);
-        assert_int_equal(op_parse((struct kist_bytes){line.data, line.len}, &room, &op, &detail),
-                         0);
+        assert_int_equal(op_parse((struct kist_bytes){line.data, line.len}, &room, &op, &detail), 0);
         assert_int_equal(op.kind, OP_SET);
         assert_int_equal(op.options.type, record.type);
         assert_int_equal(op.key.len, key.len);
@@ -152,14 +150,12 @@ static void every_record_survives_export_and_import(void **state)
                                          "true", "null",        "\xff\xfe", "line\nline\r\n",
                                          "\"",   "\xc3\xa4",    "\x01\x7f", NULL};
     for (int i = 0; values[i]; i++)
-        assert_survives((struct kist_bytes){values[i], strlen(values[i])},
-                        (struct kist_bytes){values[i], strlen(values[i])}, i);
+        assert_survives((struct kist_bytes){values[i], strlen(values[i])}, (struct kist_bytes){values[i], strlen(values[i])}, i);
     assert_survives(KIST_STR("a\0b"), KIST_STR("\0"), 1);
     for (int i = 0; i < 5000; i++) {
         uint8_t noise[24];
         assert_int_equal(os_random(noise, sizeof noise), 0);
-        assert_survives((struct kist_bytes){noise + 2, 1 + noise[0] % 8u},
-                        (struct kist_bytes){noise + 10, noise[1] % 14u}, 0);
+        assert_survives((struct kist_bytes){noise + 2, 1 + noise[0] % 8u}, (struct kist_bytes){noise + 10, noise[1] % 14u}, 0);
     }
 }
 
@@ -199,8 +195,7 @@ static void base64_is_that_of_rfc_4648(void **state)
         base64_encode((struct kist_bytes){pairs[i][0], strlen(pairs[i][0])}, &b);
         assert_bytes((struct kist_bytes){b.data, b.len}, pairs[i][1]);
         buf_reset(&b);
-        assert_int_equal(base64_decode((struct kist_bytes){pairs[i][1], strlen(pairs[i][1])}, &b),
-                         0);
+        assert_int_equal(base64_decode((struct kist_bytes){pairs[i][1], strlen(pairs[i][1])}, &b), 0);
         assert_bytes((struct kist_bytes){b.data, b.len}, pairs[i][0]);
     }
     buf_reset(&b);

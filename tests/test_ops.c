@@ -169,12 +169,9 @@ static void a_blind_write_depends_on_nothing(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(a_ttl_that_was_given_stays_until_another_is_given),
-        TEST(a_default_ttl_restarts_at_each_update),
-        TEST(a_records_own_ttl_beats_the_default_for_good),
-        TEST(a_default_that_comes_or_goes_counts_from_the_next_update),
-        TEST(an_expired_record_is_not_there), TEST(expire_changes_the_time_and_nothing_else),
-        TEST(ttls_out_of_range_are_refused), TEST(time_at_its_ends_never_means_never),
-        TEST(a_blind_write_depends_on_nothing));
+    return FIXTURE_RUN(TEST(a_ttl_that_was_given_stays_until_another_is_given), TEST(a_default_ttl_restarts_at_each_update),
+                       TEST(a_records_own_ttl_beats_the_default_for_good),
+                       TEST(a_default_that_comes_or_goes_counts_from_the_next_update), TEST(an_expired_record_is_not_there),
+                       TEST(expire_changes_the_time_and_nothing_else), TEST(ttls_out_of_range_are_refused),
+                       TEST(time_at_its_ends_never_means_never), TEST(a_blind_write_depends_on_nothing));
 }

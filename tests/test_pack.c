@@ -23,8 +23,7 @@ static void round_trip(const void *p, size_t len, int level)
     buf_init(&back, true);
     buf_add_u8(&packed, 'x');
     assert_int_equal(pack_compress((struct kist_bytes){p, len}, level, &packed), 0);
-    assert_int_equal(
-        pack_decompress((struct kist_bytes){packed.data + 1, packed.len - 1}, len, &back), 0);
+    assert_int_equal(pack_decompress((struct kist_bytes){packed.data + 1, packed.len - 1}, len, &back), 0);
     assert_int_equal(back.len, len);
     if (len)
         assert_memory_equal(back.data, p, len);
@@ -108,14 +107,12 @@ static void a_frame_without_a_checksum_is_refused(void **state)
 /* "hello" as zstd 0.7 wrote it, in one raw block. Debian's library still reads it. */
 static void a_frame_of_an_old_format_is_refused(void **state)
 {
-    uint8_t frame[] = {0x27, 0xb5, 0x2f, 0xfd, 0x20, 5,    0x40, 0, 5,
-                       'h',  'e',  'l',  'l',  'o',  0xc0, 0,    0};
+    uint8_t frame[] = {0x27, 0xb5, 0x2f, 0xfd, 0x20, 5, 0x40, 0, 5, 'h', 'e', 'l', 'l', 'o', 0xc0, 0, 0};
     struct buf out;
     (void)state;
     buf_init(&out, true);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(pack_decompress((struct kist_bytes){frame, sizeof frame}, 100, &out),
-                         KIST_ECORRUPT);
+        assert_int_equal(pack_decompress((struct kist_bytes){frame, sizeof frame}, 100, &out), KIST_ECORRUPT);
         frame[4] |= 4; /* and when it says that it has a checksum */
     }
     assert_int_equal(out.len, 0);

@@ -46,18 +46,14 @@ static int pipe_read(void *data, size_t len, size_t *out_n, void *ctx)
 
 static struct kist_parcel_options with(const uint8_t *k, int compress)
 {
-    return (struct kist_parcel_options){.size = sizeof(struct kist_parcel_options),
-                                        .key = {.kind = KIST_SECRET_KEY, .ptr = k, .len = 32},
-                                        .compress = compress};
+    return (struct kist_parcel_options){
+        .size = sizeof(struct kist_parcel_options), .key = {.kind = KIST_SECRET_KEY, .ptr = k, .len = 32}, .compress = compress};
 }
 
 static struct kist_value value_of(const void *p, size_t len, enum kist_type type)
 {
-    return (struct kist_value){.data = (void *)(uintptr_t)p,
-                               .len = len,
-                               .type = type,
-                               .revision = 9,
-                               .expires_ms = 1234567890123};
+    return (struct kist_value){
+        .data = (void *)(uintptr_t)p, .len = len, .type = type, .revision = 9, .expires_ms = 1234567890123};
 }
 
 static void seal(struct pipe *p, const struct kist_value *v, int compress)
@@ -84,9 +80,7 @@ static void values_of_all_sizes_and_types_come_back(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int compress = 0; compress < 6; compress += 3) {
             struct pipe p;
-            struct kist_value v = value_of(bytes + (1000000 - sizes[i]) / 2, sizes[i],
-                                           (enum kist_type)(i % 4)),
-                              back;
+            struct kist_value v = value_of(bytes + (1000000 - sizes[i]) / 2, sizes[i], (enum kist_type)(i % 4)), back;
             seal(&p, &v, compress);
             p.slice = i % 2 ? 1000 : 0;
             assert_int_equal(open_with(&p, key, &back), 0);
@@ -157,8 +151,7 @@ static void a_passphrase_opens_it_too(void **state)
 {
     struct pipe p = {.slice = 0};
     struct kist_value v = value_of("x", 1, KIST_RAW), back;
-    struct kist_parcel_options o = {.size = sizeof o,
-                                    .key = {KIST_SECRET_PASSPHRASE, "correct horse", 13, 1, 8192}};
+    struct kist_parcel_options o = {.size = sizeof o, .key = {KIST_SECRET_PASSPHRASE, "correct horse", 13, 1, 8192}};
     (void)state;
     assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), 0);
     assert_int_equal(kist_parcel_read(&o, pipe_read, &p, &back), 0);
@@ -211,18 +204,14 @@ static void a_positive_answer_of_a_callback_is_an_error(void **state)
         buf_done(&p.bytes);
     }
     p = (struct pipe){.fail = 1};
-    assert_int_equal(
-        kist_stash(f->bucket, KIST_STR("k"), KIST_STR("value"), KIST_RAW, &o, pipe_write, &p),
-        KIST_EIO);
+    assert_int_equal(kist_stash(f->bucket, KIST_STR("k"), KIST_STR("value"), KIST_RAW, &o, pipe_write, &p), KIST_EIO);
     expect_none(f->bucket, "k");
     seal(&p, &v, 0);
     p.fail = 1;
     for (p.fail_after = 0; p.fail_after <= p.bytes.len; p.fail_after += 16) {
         assert_int_equal(open_with(&p, key, &back), KIST_EIO);
         p.at = 0;
-        assert_int_equal(
-            kist_unstash(NULL, KIST_STR("k"), &o, pipe_read, &p, KIST_STR("else"), &back),
-            KIST_EIO);
+        assert_int_equal(kist_unstash(NULL, KIST_STR("k"), &o, pipe_read, &p, KIST_STR("else"), &back), KIST_EIO);
         p.slice = 16;
     }
     assert_int_equal(back.len, 77);
@@ -251,9 +240,7 @@ static void a_callback_that_gave_more_than_there_is_room_for_is_an_error(void **
         p.at = 0;
         assert_int_equal(kist_parcel_read(&o, pipe_boast, &p, &back), KIST_EIO);
         p.at = 0;
-        assert_int_equal(
-            kist_unstash(NULL, KIST_STR("k"), &o, pipe_boast, &p, KIST_STR("else"), &back),
-            KIST_EIO);
+        assert_int_equal(kist_unstash(NULL, KIST_STR("k"), &o, pipe_boast, &p, KIST_STR("else"), &back), KIST_EIO);
     }
     assert_int_equal(back.len, 77);
     buf_done(&p.bytes);
@@ -278,8 +265,7 @@ static void a_callback_that_says_nothing_has_given_nothing(void **state)
 static int read_costing(uint32_t ops, uint32_t mem_kib, uint32_t max_ops, uint32_t max_mem_kib)
 {
     struct kist_value v = value_of("x", 1, KIST_RAW), back = {0};
-    struct kist_parcel_options o = {
-        .size = sizeof o, .key = {KIST_SECRET_PASSPHRASE, "correct horse", 13, ops, mem_kib}};
+    struct kist_parcel_options o = {.size = sizeof o, .key = {KIST_SECRET_PASSPHRASE, "correct horse", 13, ops, mem_kib}};
     struct pipe p = {.slice = 0};
     assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), 0);
     o.key.kdf_ops = max_ops;
@@ -332,8 +318,7 @@ static void what_the_bucket_refuses_is_refused_before_the_parcel(void **state)
     if (child == 0) {
         struct kist_parcel_options with_key = with(key, 0);
         struct pipe p = {.slice = 0};
-        int r = kist_stash(f->bucket, KIST_STR("k"), KIST_STR("v"), KIST_RAW, &with_key, pipe_write,
-                           &p);
+        int r = kist_stash(f->bucket, KIST_STR("k"), KIST_STR("v"), KIST_RAW, &with_key, pipe_write, &p);
         _exit(r == KIST_EFORK && p.bytes.len == 0 ? 0 : 1);
     }
     int status = -1;
@@ -358,11 +343,8 @@ static void arguments_out_of_range_are_invalid(void **state)
     assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), KIST_EINVAL);
     o.key.kind = KIST_SECRET_NONE;
     assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), KIST_EINVAL);
-    assert_int_equal(kist_stash(NULL, KIST_STR("k"), KIST_STR("v"), KIST_RAW, NULL, NULL, NULL),
-                     KIST_EINVAL);
-    assert_int_equal(
-        kist_unstash(NULL, KIST_STR("k"), NULL, NULL, NULL, (struct kist_bytes){0}, &back),
-        KIST_ENOKEY);
+    assert_int_equal(kist_stash(NULL, KIST_STR("k"), KIST_STR("v"), KIST_RAW, NULL, NULL, NULL), KIST_EINVAL);
+    assert_int_equal(kist_unstash(NULL, KIST_STR("k"), NULL, NULL, NULL, (struct kist_bytes){0}, &back), KIST_ENOKEY);
     v.len = KIST_VALUE_MAX + 1;
     o = with(key, 0);
     assert_int_equal(kist_parcel_write(&v, &o, pipe_write, &p), KIST_ETOOBIG);
@@ -402,8 +384,8 @@ static void every_allocation_may_fail(void **state)
     assert_true(n > 5);
 }
 
-static void assert_unstashed(struct kist_bucket *b, const char *k, struct pipe *p,
-                             const char *fallback, const char *expected, enum kist_type type)
+static void assert_unstashed(struct kist_bucket *b, const char *k, struct pipe *p, const char *fallback, const char *expected,
+                             enum kist_type type)
 {
     struct kist_value v;
     struct kist_parcel_options o = with(key, 0);
@@ -432,8 +414,7 @@ static void stash_puts_it_into_both_and_the_parcel_wins(void **state)
     (void)state;
     assert_int_equal(kist_open(":memory:", &options, &s), 0);
     assert_int_equal(kist_bucket_open(s, "default", &b), 0);
-    assert_int_equal(kist_stash(b, KIST_STR("k"), KIST_STR("{}"), KIST_DETECT, &o, pipe_write, &p),
-                     0);
+    assert_int_equal(kist_stash(b, KIST_STR("k"), KIST_STR("{}"), KIST_DETECT, &o, pipe_write, &p), 0);
     assert_int_equal(kist_put(b, KIST_STR("k"), KIST_STR("store's"), NULL, NULL), 0);
     assert_unstashed(b, "k", &p, "default", "{}", KIST_JSON);
     assert_unstashed(b, "k", &empty, "default", "store's", KIST_RAW);
@@ -442,8 +423,7 @@ static void stash_puts_it_into_both_and_the_parcel_wins(void **state)
     assert_unstashed(b, "missing", NULL, "", "", KIST_RAW);
     assert_unstashed(b, "missing", NULL, NULL, NULL, KIST_RAW);
     assert_unstashed(NULL, "k", &p, NULL, "{}", KIST_JSON);
-    assert_int_equal(kist_stash(b, KIST_STR("k"), KIST_STR("x"), KIST_INT, NULL, NULL, NULL),
-                     KIST_ETYPE);
+    assert_int_equal(kist_stash(b, KIST_STR("k"), KIST_STR("x"), KIST_INT, NULL, NULL, NULL), KIST_ETYPE);
     assert_int_equal(kist_stash(b, KIST_STR("k"), KIST_STR("7"), KIST_DETECT, NULL, NULL, NULL), 0);
     assert_unstashed(b, "k", NULL, NULL, "7", KIST_INT);
     buf_done(&p.bytes);

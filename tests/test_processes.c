@@ -40,8 +40,7 @@ static void wait_all(const pid_t *pids, size_t n, const char *what)
         int status = model_wait_status(pids[i]);
         bad = bad ? bad : status;
     }
-    MODEL_CHECK(bad == 0, "%s: status 0x%x%s", what, bad,
-                WIFSIGNALED(bad) && WTERMSIG(bad) == SIGALRM ? " (it hung)" : "");
+    MODEL_CHECK(bad == 0, "%s: status 0x%x%s", what, bad, WIFSIGNALED(bad) && WTERMSIG(bad) == SIGALRM ? " (it hung)" : "");
 }
 
 static int64_t number_of(const struct kist_value *v)
@@ -120,16 +119,14 @@ static void banker(unsigned id, unsigned transfers, uint64_t seed)
     struct model_prng chance = {seed + id};
     for (unsigned i = 0; i < transfers; i++) {
         struct transfer x = {.amount = (int64_t)model_below(&chance, 30)};
-        unsigned from = (unsigned)model_below(&chance, ACCOUNTS),
-                 to = (unsigned)model_below(&chance, ACCOUNTS);
+        unsigned from = (unsigned)model_below(&chance, ACCOUNTS), to = (unsigned)model_below(&chance, ACCOUNTS);
         snprintf(x.from, sizeof x.from, "acct/%02u", from);
         snprintf(x.to, sizeof x.to, "acct/%02u", to);
         int rc = kist_run(b, id % 2 ? KIST_OPTIMISTIC : KIST_EXCLUSIVE, transfer_fn, &x, NULL);
         MODEL_CHECK(rc == 0 || rc == KIST_EFULL, "transfer: %s", kist_error_name(rc));
         if (i % 5 == 0) {
             int64_t sum = bank_sum(b, i / 5 % 3);
-            MODEL_CHECK(sum == ACCOUNTS * 100, "the sum is %lld (way %u)", (long long)sum,
-                        i / 5 % 3);
+            MODEL_CHECK(sum == ACCOUNTS * 100, "the sum is %lld (way %u)", (long long)sum, i / 5 % 3);
         }
     }
     kist_bucket_close(&b);
@@ -395,8 +392,7 @@ static void a_killed_lock_holder_is_out_of_the_way(void **state)
     int64_t start = model_mono_ms();
     kill(pid, SIGKILL);
     model_put(b, "next", "1");
-    MODEL_CHECK(model_mono_ms() - start < 1000 * SLOW, "blocked for %lld ms",
-                (long long)(model_mono_ms() - start));
+    MODEL_CHECK(model_mono_ms() - start < 1000 * SLOW, "blocked for %lld ms", (long long)(model_mono_ms() - start));
     model_expect(b, "killed", NULL);
     (void)model_wait_status(pid);
     kist_bucket_close(&b);
@@ -575,8 +571,7 @@ static void an_old_reader_keeps_its_snapshot_through_compaction(void **state)
                 if (i % 3 == round)
                     MODEL_OK(kist_delete(d, model_text(key), NULL, NULL, NULL));
                 else
-                    MODEL_OK(
-                        kist_put(d, model_text(key), model_bytes(value, sizeof value), NULL, NULL));
+                    MODEL_OK(kist_put(d, model_text(key), model_bytes(value, sizeof value), NULL, NULL));
             }
             MODEL_OK(kist_compact(mine, NULL, NULL));
         }
@@ -587,8 +582,7 @@ static void an_old_reader_keeps_its_snapshot_through_compaction(void **state)
     model_wait(pid, "compactor");
     do {
         snprintf(key, sizeof key, "old/%03u", n++);
-        MODEL_CHECK(r.value.len == strlen(key) && memcmp(r.value.ptr, key, r.value.len) == 0,
-                    "%s has another value", key);
+        MODEL_CHECK(r.value.len == strlen(key) && memcmp(r.value.ptr, key, r.value.len) == 0, "%s has another value", key);
     } while ((rc = kist_cursor_next(c, &r)) == 0);
     MODEL_CHECK(rc == KIST_EEND && n == 300, "%u records, then %s", n, kist_error_name(rc));
     kist_cursor_close(&c);
@@ -676,9 +670,8 @@ static void a_watch_wakes_for_a_commit_of_another_process(void **state)
             MODEL_CHECK(write(p[1], &byte, 1) == 1, "pipe");
             MODEL_OK(kist_watch_next(w, 10000, &c));
             int64_t now = mono_us();
-            MODEL_CHECK(c.kind == KIST_CHANGE_PUT && c.key.len == 11 &&
-                            memcmp(c.key.ptr, "watched/key", 11) == 0,
-                        "kind %d", c.kind);
+            MODEL_CHECK(c.kind == KIST_CHANGE_PUT && c.key.len == 11 && memcmp(c.key.ptr, "watched/key", 11) == 0, "kind %d",
+                        c.kind);
             MODEL_CHECK(write(p[1], &now, sizeof now) == (ssize_t)sizeof now, "pipe");
         }
         MODEL_CODE(KIST_ETIMEOUT, kist_watch_next(w, 50, &c));
@@ -702,8 +695,8 @@ static void a_watch_wakes_for_a_commit_of_another_process(void **state)
     }
     model_wait(pid, "watcher");
     qsort(woke, ROUNDS, sizeof *woke, compare_int64);
-    printf("woke after the put returned: median %lld us, slowest %lld us\n",
-           (long long)woke[ROUNDS / 2], (long long)woke[ROUNDS - 1]);
+    printf("woke after the put returned: median %lld us, slowest %lld us\n", (long long)woke[ROUNDS / 2],
+           (long long)woke[ROUNDS - 1]);
     close(p[0]), close(p[1]);
     kist_bucket_close(&b);
     kist_close(&s);

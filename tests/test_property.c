@@ -25,14 +25,9 @@ static void op_get_many(struct place *p)
     MODEL_OK(kist_get_many(p->b, keys, n, values, codes));
     for (size_t i = 0; i < n; i++) {
         const struct model_record *r = model_find(p->m, keys[i], os_now_ms());
-        MODEL_CHECK(codes[i] == (r ? 0 : KIST_ENOKEY), "get_many %zu: %s", i,
-                    kist_error_name(codes[i]));
-        struct kist_record got = {keys[i],
-                                  model_bytes(values[i].data, values[i].len),
-                                  values[i].type,
-                                  values[i].revision,
-                                  values[i].expires_ms,
-                                  false};
+        MODEL_CHECK(codes[i] == (r ? 0 : KIST_ENOKEY), "get_many %zu: %s", i, kist_error_name(codes[i]));
+        struct kist_record got = {
+            keys[i], model_bytes(values[i].data, values[i].len), values[i].type, values[i].revision, values[i].expires_ms, false};
         MODEL_CHECK(r ? model_same(r, &got, true) : !values[i].data, "get_many %zu differs", i);
         kist_value_free(&values[i]);
     }
@@ -56,10 +51,8 @@ static void op_compare_and_set(struct place *p)
         wanted[len++] = 'x';
     int expected = !old ? KIST_ENOKEY : right ? 0 : KIST_ECONFLICT;
     struct kist_put_options o = {.size = sizeof o, .type = kind};
-    world_say(p->w, "compare_and_set %.*s right %d;", (int)(key.len < 8 ? key.len : 8),
-              (const char *)key.ptr, right);
-    MODEL_CODE(expected,
-               kist_compare_and_set(p->b, key, model_bytes(wanted, len), value, &o, &revision));
+    world_say(p->w, "compare_and_set %.*s right %d;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr, right);
+    MODEL_CODE(expected, kist_compare_and_set(p->b, key, model_bytes(wanted, len), value, &o, &revision));
     free(wanted);
     if (!expected)
         place_wrote(p, key, value, kind, revision, KIST_TTL_KEEP, before);
@@ -71,15 +64,12 @@ static void op_get_and_delete(struct place *p)
     struct kist_bytes key = pick_key(p->w, &k);
     const struct model_record *old = model_find(p->m, key, os_now_ms());
     struct kist_value v = {0};
-    world_say(p->w, "get_and_delete %.*s;", (int)(key.len < 8 ? key.len : 8),
-              (const char *)key.ptr);
+    world_say(p->w, "get_and_delete %.*s;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr);
     MODEL_CODE(old ? 0 : KIST_ENOKEY, kist_get_and_delete(p->b, key, &v));
     if (!old)
         return;
-    struct kist_record got = {key,  model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms,
-                              false};
-    MODEL_CHECK(model_same(old, &got, true), "get_and_delete differs: len %zu, expected %zu", v.len,
-                old->len);
+    struct kist_record got = {key, model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms, false};
+    MODEL_CHECK(model_same(old, &got, true), "get_and_delete differs: len %zu, expected %zu", v.len, old->len);
     kist_value_free(&v);
     place_deleted(p, key, 0);
 }
@@ -98,8 +88,7 @@ static void op_get_or_insert(struct place *p)
     world_say(p->w, "get_or_insert %.*s;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr);
     MODEL_OK(kist_get_or_insert(p->b, key, value, &o, &v, &inserted));
     MODEL_CHECK(inserted == !old, "inserted %d", inserted);
-    struct kist_record got = {key,  model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms,
-                              false};
+    struct kist_record got = {key, model_bytes(v.data, v.len), v.type, v.revision, v.expires_ms, false};
     if (old)
         MODEL_CHECK(model_same(old, &got, true), "get_or_insert differs");
     else
@@ -119,8 +108,7 @@ static int update_fn(const struct kist_value *old, struct kist_bytes *new_value,
 {
     struct updater *u = ctx;
     u->calls++;
-    u->equal = u->old ? old && old->len == u->old->len &&
-                            memcmp(old->data, u->old->value, old->len) == 0 &&
+    u->equal = u->old ? old && old->len == u->old->len && memcmp(old->data, u->old->value, old->len) == 0 &&
                             old->type == u->old->type && old->revision == u->old->revision
                       : !old;
     *new_value = u->value;
@@ -134,17 +122,14 @@ static void op_update(struct place *p)
     enum kist_type kind;
     struct updater u = {.value = pick_value(p->w, &kind)};
     struct kist_put_options o = {.size = sizeof o, .type = KIST_DETECT, .ttl_ms = pick_ttl(p->w)};
-    static const int answers[] = {KIST_UPDATE_STORE, KIST_UPDATE_STORE, KIST_UPDATE_KEEP,
-                                  KIST_UPDATE_DELETE, KIST_EFULL};
+    static const int answers[] = {KIST_UPDATE_STORE, KIST_UPDATE_STORE, KIST_UPDATE_KEEP, KIST_UPDATE_DELETE, KIST_EFULL};
     int64_t before = os_now_ms();
     uint64_t revision = 0;
     u.old = model_find(p->m, key, before);
     u.answer = answers[model_below(&p->w->chance, 5)];
-    world_say(p->w, "update %.*s answers %d;", (int)(key.len < 8 ? key.len : 8),
-              (const char *)key.ptr, u.answer);
+    world_say(p->w, "update %.*s answers %d;", (int)(key.len < 8 ? key.len : 8), (const char *)key.ptr, u.answer);
     MODEL_CODE(u.answer < 0 ? u.answer : 0, kist_update(p->b, key, update_fn, &u, &o, &revision));
-    MODEL_CHECK(u.calls == 1 && u.equal, "called %u times, with the right value: %d", u.calls,
-                u.equal);
+    MODEL_CHECK(u.calls == 1 && u.equal, "called %u times, with the right value: %d", u.calls, u.equal);
     if (u.answer == KIST_UPDATE_STORE)
         place_wrote(p, key, u.value, kind, revision, o.ttl_ms, before);
     else if (u.answer == KIST_UPDATE_DELETE && u.old)
@@ -166,9 +151,8 @@ static void op_count(struct place *p)
 
 /* -- transactions -- */
 
-static place_op *const txn_ops[] = {
-    op_put,    op_put,   op_put,    op_delete, op_increment, op_increment_float,
-    op_append, op_merge, op_expire, op_get,    op_get,       op_cursor};
+static place_op *const txn_ops[] = {op_put,    op_put,   op_put,    op_delete, op_increment, op_increment_float,
+                                    op_append, op_merge, op_expire, op_get,    op_get,       op_cursor};
 
 /* What the commit of copy at revision changes: tell the watch, take it over. */
 static void txn_landed(struct place *p, struct model_bucket *copy, uint64_t revision)
@@ -180,13 +164,11 @@ static void txn_landed(struct place *p, struct model_bucket *copy, uint64_t revi
         if (copy->records[i].revision == 0) {
             copy->records[i].revision = revision;
             wrote = true;
-            event_push(&outer, KIST_CHANGE_PUT,
-                       model_bytes(copy->records[i].key, copy->records[i].key_len), revision);
+            event_push(&outer, KIST_CHANGE_PUT, model_bytes(copy->records[i].key, copy->records[i].key_len), revision);
         }
     for (size_t i = 0; i < p->m->n; i++) {
         struct kist_bytes key = model_bytes(p->m->records[i].key, p->m->records[i].key_len);
-        bool kept,
-            expired = p->m->records[i].expires_ms && p->m->records[i].expires_ms <= os_now_ms();
+        bool kept, expired = p->m->records[i].expires_ms && p->m->records[i].expires_ms <= os_now_ms();
         (void)model_place(copy, key, &kept);
         if (!kept && !expired) {
             wrote = true;
@@ -194,8 +176,7 @@ static void txn_landed(struct place *p, struct model_bucket *copy, uint64_t revi
         }
     }
     if (wrote) {
-        MODEL_CHECK(revision > p->w->revision, "commit at %" PRIu64 " after %" PRIu64, revision,
-                    p->w->revision);
+        MODEL_CHECK(revision > p->w->revision, "commit at %" PRIu64 " after %" PRIu64, revision, p->w->revision);
         p->w->revision = revision;
     }
     model_bucket_free(p->m);
@@ -248,8 +229,7 @@ static void op_conflict(struct place *p)
     MODEL_OK(kist_begin(p->b, KIST_OPTIMISTIC, &t));
     if (how < 2) { /* 0: what was read changes; 1: something else */
         int rc = kist_txn_get(t, model_text(read), &v);
-        MODEL_CHECK(rc == (model_find(p->m, model_text(read), before) ? 0 : KIST_ENOKEY), "%s",
-                    kist_error_name(rc));
+        MODEL_CHECK(rc == (model_find(p->m, model_text(read), before) ? 0 : KIST_ENOKEY), "%s", kist_error_name(rc));
         kist_value_free(&v);
     } else { /* 2: a key in the range that was walked; 3: outside of it */
         MODEL_OK(kist_txn_cursor_open(t, &range, &c));
@@ -259,14 +239,12 @@ static void op_conflict(struct place *p)
     }
     MODEL_OK(kist_txn_put(t, KIST_STR("mine"), KIST_STR("in the transaction"), NULL));
     MODEL_OK(kist_put(p->b, model_text(other), KIST_STR("outside"), NULL, &revision));
-    place_wrote(p, model_text(other), KIST_STR("outside"), KIST_RAW, revision, KIST_TTL_KEEP,
-                before);
+    place_wrote(p, model_text(other), KIST_STR("outside"), KIST_RAW, revision, KIST_TTL_KEEP, before);
     bool conflict = how == 0 || how == 2;
     MODEL_CODE(conflict ? KIST_ECONFLICT : 0, kist_commit(&t, &revision));
     MODEL_CHECK(!t, "commit leaves the pointer");
     if (!conflict)
-        place_wrote(p, KIST_STR("mine"), KIST_STR("in the transaction"), KIST_RAW, revision,
-                    KIST_TTL_KEEP, before);
+        place_wrote(p, KIST_STR("mine"), KIST_STR("in the transaction"), KIST_RAW, revision, KIST_TTL_KEEP, before);
 }
 
 /* Snapshots stay as they were, in cursors and in transactions. */
@@ -293,8 +271,7 @@ static void op_snapshot(struct place *p)
     walk(&then, c, &range);
     kist_cursor_close(&c);
     int rc = kist_txn_put(t, KIST_STR("no"), KIST_STR("no"), NULL);
-    MODEL_CHECK(rc == KIST_EREADONLY || rc == KIST_EINVAL, "put in a snapshot: %s",
-                kist_error_name(rc));
+    MODEL_CHECK(rc == KIST_EREADONLY || rc == KIST_EINVAL, "put in a snapshot: %s", kist_error_name(rc));
     MODEL_OK(kist_commit(&t, &revision));
     model_bucket_free(&copy);
 }
@@ -316,9 +293,7 @@ static int runner_fn(struct kist_txn *t, void *ctx)
         if (rc && rc != KIST_ENOKEY)
             return rc;
         if ((rc = kist_put(r->b, KIST_STR("run"), KIST_STR("7"),
-                           &(struct kist_put_options){.size = sizeof(struct kist_put_options),
-                                                      .type = KIST_INT},
-                           NULL)))
+                           &(struct kist_put_options){.size = sizeof(struct kist_put_options), .type = KIST_INT}, NULL)))
             return rc;
     }
     int rc = kist_txn_increment(t, KIST_STR("run"), 1, NULL, &sum);
@@ -436,10 +411,9 @@ static int list_one(const struct kist_bucket_info *info, void *ctx)
     struct lister *l = ctx;
     const struct model_bucket *m = &l->w->model[l->at];
     MODEL_CHECK(l->at < l->w->n, "a bucket too much: \"%s\"", info->name);
-    MODEL_CHECK(strcmp(info->id, m->id) == 0 && strcmp(info->name, m->name) == 0 &&
-                    info->default_ttl_ms == m->default_ttl_ms,
-                "bucket %zu is \"%s\" ttl %" PRId64 ", expected \"%s\" ttl %" PRId64, l->at,
-                info->name, info->default_ttl_ms, m->name, m->default_ttl_ms);
+    MODEL_CHECK(strcmp(info->id, m->id) == 0 && strcmp(info->name, m->name) == 0 && info->default_ttl_ms == m->default_ttl_ms,
+                "bucket %zu is \"%s\" ttl %" PRId64 ", expected \"%s\" ttl %" PRId64, l->at, info->name, info->default_ttl_ms,
+                m->name, m->default_ttl_ms);
     l->at++;
     return 0;
 }
@@ -499,8 +473,7 @@ static void op_rotate(struct world *w)
 {
     world_say(w, "rotate");
     int rc = kist_rotate(w->store[model_below(&w->chance, w->handles)], false, NULL, NULL);
-    MODEL_CHECK(rc == 0 || (rc == KIST_ENOTSUP && w->engine == KIST_ENGINE_MEMORY), "rotate: %s",
-                kist_error_name(rc));
+    MODEL_CHECK(rc == 0 || (rc == KIST_ENOTSUP && w->engine == KIST_ENGINE_MEMORY), "rotate: %s", kist_error_name(rc));
     w->may_resync = true;
     world_compare(w, w->store[0], "rotated");
 }
@@ -510,8 +483,7 @@ static void op_bucket_make(struct world *w)
     char name[64];
     struct kist_bucket *b = NULL;
     struct kist_bucket_info info;
-    struct kist_bucket_options o = {.size = sizeof o,
-                                    .default_ttl_ms = model_below(&w->chance, 2) ? 50000 : 0};
+    struct kist_bucket_options o = {.size = sizeof o, .default_ttl_ms = model_below(&w->chance, 2) ? 50000 : 0};
     bool named = model_below(&w->chance, 3) != 0;
     MODEL_CODE(KIST_EEXIST, kist_bucket_create(w->store[0], "default", NULL, &b));
     if (w->n == BUCKETS)
@@ -521,8 +493,7 @@ static void op_bucket_make(struct world *w)
              "cket %u",
              w->made++);
     world_say(w, "make bucket \"%s\"", named ? name : "");
-    MODEL_OK(kist_bucket_create(w->store[model_below(&w->chance, w->handles)], named ? name : NULL,
-                                &o, &b));
+    MODEL_OK(kist_bucket_create(w->store[model_below(&w->chance, w->handles)], named ? name : NULL, &o, &b));
     MODEL_OK(kist_bucket_describe(b, &info));
     kist_bucket_close(&b);
     struct model_bucket *m = &w->model[w->n];
@@ -626,12 +597,8 @@ static int import_one(struct kist_record *out, void *ctx)
     if (x->at == x->taken.n)
         return KIST_EEND;
     const struct model_record *r = &x->taken.records[x->at++];
-    *out = (struct kist_record){model_bytes(r->key, r->key_len),
-                                model_bytes(r->value, r->len),
-                                r->type,
-                                r->revision,
-                                r->expires_ms,
-                                false};
+    *out = (struct kist_record){
+        model_bytes(r->key, r->key_len), model_bytes(r->value, r->len), r->type, r->revision, r->expires_ms, false};
     return 0;
 }
 
@@ -653,12 +620,11 @@ static void op_export(struct world *w)
 }
 
 typedef void world_op(struct world *w);
-static world_op *const world_ops[] = {
-    op_watch,         op_watch,         op_watch,         op_watch,       op_watch,
-    op_watch,         op_sweep,         op_clock,         op_clock,       op_clock,
-    op_compare,       op_compare,       op_reopen,        op_reopen,      op_compact,
-    op_verify,        op_rotate,        op_bucket_make,   op_bucket_make, op_bucket_make,
-    op_bucket_delete, op_bucket_change, op_bucket_change, op_backup,      op_export};
+static world_op *const world_ops[] = {op_watch,         op_watch,         op_watch,         op_watch,       op_watch,
+                                      op_watch,         op_sweep,         op_clock,         op_clock,       op_clock,
+                                      op_compare,       op_compare,       op_reopen,        op_reopen,      op_compact,
+                                      op_verify,        op_rotate,        op_bucket_make,   op_bucket_make, op_bucket_make,
+                                      op_bucket_delete, op_bucket_change, op_bucket_change, op_backup,      op_export};
 
 /* -- the loop -- */
 
@@ -692,8 +658,7 @@ static void world_step(struct world *w)
         world_ops[model_below(&w->chance, sizeof world_ops / sizeof *world_ops)](w);
         return;
     }
-    size_t i = (size_t)model_below(&w->chance, w->n),
-           h = (size_t)model_below(&w->chance, w->handles);
+    size_t i = (size_t)model_below(&w->chance, w->n), h = (size_t)model_below(&w->chance, w->handles);
     struct place p = {.w = w, .m = &w->model[i], .b = world_bucket(w, i, h), .watched = i == 0};
     world_say(w, "bucket %zu handle %zu: ", i, h);
     place_ops[model_below(&w->chance, sizeof place_ops / sizeof *place_ops)](&p);

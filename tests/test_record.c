@@ -51,22 +51,16 @@ static void keys_are_any_bytes_up_to_their_limit(void **state)
     uint8_t key[KIST_KEY_MAX + 1];
     bool exists = false;
     memset(key, 0xff, sizeof key);
-    assert_int_equal(
-        kist_put(f->bucket, (struct kist_bytes){key, KIST_KEY_MAX}, KIST_STR("v"), NULL, NULL), 0);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, KIST_KEY_MAX}, KIST_STR("v"), NULL, NULL), 0);
     assert_int_equal(kist_exists(f->bucket, (struct kist_bytes){key, KIST_KEY_MAX}, &exists), 0);
     assert_true(exists);
-    assert_int_equal(
-        kist_put(f->bucket, (struct kist_bytes){"\0a\0", 3}, KIST_STR("nul"), NULL, NULL), 0);
-    assert_int_equal(
-        kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("v"), NULL, NULL),
-        KIST_ETOOBIG);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){"\0a\0", 3}, KIST_STR("nul"), NULL, NULL), 0);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("v"), NULL, NULL), KIST_ETOOBIG);
     struct kist_detail detail;
     kist_detail(f->store, &detail);
     assert_non_null(strstr(detail.text, "4096"));
-    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, 0}, KIST_STR("v"), NULL, NULL),
-                     KIST_EINVAL);
-    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){NULL, 0}, KIST_STR("v"), NULL, NULL),
-                     KIST_EINVAL);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, 0}, KIST_STR("v"), NULL, NULL), KIST_EINVAL);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){NULL, 0}, KIST_STR("v"), NULL, NULL), KIST_EINVAL);
     struct kist_value v;
     assert_int_equal(kist_get(f->bucket, (struct kist_bytes){key, sizeof key}, &v), KIST_ETOOBIG);
 }
@@ -84,8 +78,7 @@ static void a_value_beyond_its_limit_is_refused(void **state)
     expect_none(f->bucket, "k");
     over.len--;
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), over, NULL, NULL), 0);
-    assert_int_equal(kist_append(f->bucket, KIST_STR("k"), KIST_STR("x"), NULL, NULL, NULL),
-                     KIST_ETOOBIG);
+    assert_int_equal(kist_append(f->bucket, KIST_STR("k"), KIST_STR("x"), NULL, NULL, NULL), KIST_ETOOBIG);
     struct kist_value info = {0};
     assert_int_equal(kist_describe(f->bucket, KIST_STR("k"), &info), 0);
     assert_int_equal(info.len, KIST_VALUE_MAX);
@@ -109,8 +102,7 @@ static void arguments_out_of_range_are_einval(void **state)
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &o, NULL), KIST_EINVAL);
     o = (struct kist_put_options){.size = 0};
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &o, NULL), KIST_EINVAL);
-    assert_int_equal(kist_put(f->bucket, KIST_STR("k"), (struct kist_bytes){NULL, 3}, NULL, NULL),
-                     KIST_EINVAL);
+    assert_int_equal(kist_put(f->bucket, KIST_STR("k"), (struct kist_bytes){NULL, 3}, NULL, NULL), KIST_EINVAL);
     assert_int_equal(kist_update(f->bucket, KIST_STR("k"), NULL, NULL, NULL, NULL), KIST_EINVAL);
     expect_none(f->bucket, "k");
 }
@@ -118,8 +110,7 @@ static void arguments_out_of_range_are_einval(void **state)
 static void an_older_caller_gives_a_shorter_struct(void **state)
 {
     struct fixture *f = *state;
-    struct kist_put_options o = {
-        .size = offsetof(struct kist_put_options, ttl_ms), .flags = KIST_IF_PRESENT, .ttl_ms = -99};
+    struct kist_put_options o = {.size = offsetof(struct kist_put_options, ttl_ms), .flags = KIST_IF_PRESENT, .ttl_ms = -99};
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &o, NULL), KIST_ENOKEY);
     o.flags = 0;
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &o, NULL), 0);
@@ -129,8 +120,7 @@ static void an_older_caller_gives_a_shorter_struct(void **state)
     } newer = {.o = {.size = sizeof newer}};
     assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &newer.o, NULL), 0);
     newer.later = 1;
-    assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &newer.o, NULL),
-                     KIST_EINVAL);
+    assert_int_equal(kist_put(f->bucket, KIST_STR("k"), KIST_STR("v"), &newer.o, NULL), KIST_EINVAL);
 }
 
 static void conditions_are_checked(void **state)
@@ -189,8 +179,7 @@ static void compare_and_set_compares_bytes_and_keeps_the_ttl(void **state)
     put_ttl(f->bucket, "k", "a", 60000);
     int64_t expiry = expires(f->bucket, "k");
     assert_int_equal(kist_compare_and_set(f->bucket, k, b, a, NULL, NULL), KIST_ECONFLICT);
-    assert_int_equal(kist_compare_and_set(f->bucket, k, KIST_STR("aa"), b, NULL, NULL),
-                     KIST_ECONFLICT);
+    assert_int_equal(kist_compare_and_set(f->bucket, k, KIST_STR("aa"), b, NULL, NULL), KIST_ECONFLICT);
     assert_int_equal(kist_compare_and_set(f->bucket, k, a, b, NULL, NULL), 0);
     expect(f->bucket, "k", "b");
     assert_int_equal(expires(f->bucket, "k"), expiry);
@@ -229,8 +218,7 @@ static void get_or_insert_inserts_once(void **state)
     struct kist_value v = {0};
     bool inserted = false;
     struct kist_put_options o = {.size = sizeof o, .type = KIST_DETECT, .ttl_ms = 60000};
-    assert_int_equal(kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("1"), &o, &v, &inserted),
-                     0);
+    assert_int_equal(kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("1"), &o, &v, &inserted), 0);
     assert_true(inserted);
     assert_int_equal(v.type, KIST_INT);
     uint64_t now = 0;
@@ -238,14 +226,12 @@ static void get_or_insert_inserts_once(void **state)
     assert_int_equal(v.revision, now);
     assert_int_equal(v.expires_ms, expires(f->bucket, "k"));
     kist_value_free(&v);
-    assert_int_equal(
-        kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("2"), NULL, &v, &inserted), 0);
+    assert_int_equal(kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("2"), NULL, &v, &inserted), 0);
     assert_false(inserted);
     assert_memory_equal(v.data, "1", 1);
     kist_value_free(&v);
     o.flags = KIST_IF_ABSENT;
-    assert_int_equal(kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("2"), &o, &v, NULL),
-                     KIST_EINVAL);
+    assert_int_equal(kist_get_or_insert(f->bucket, KIST_STR("k"), KIST_STR("2"), &o, &v, NULL), KIST_EINVAL);
 }
 
 struct update {
@@ -263,8 +249,7 @@ static int update_fn(const struct kist_value *old, struct kist_bytes *new_value,
     if (u->value)
         *new_value = bytes(u->value);
     else if (old)
-        *new_value =
-            (struct kist_bytes){(const char *)old->data + 1, old->len - 1}; /* inside the old one */
+        *new_value = (struct kist_bytes){(const char *)old->data + 1, old->len - 1}; /* inside the old one */
     return u->answer;
 }
 
@@ -354,8 +339,7 @@ static void append_grows_the_value_and_checks_its_type(void **state)
     struct kist_value info;
     assert_int_equal(kist_describe(f->bucket, k, &info), 0);
     assert_int_equal(info.type, KIST_RAW);
-    assert_int_equal(
-        kist_append(f->bucket, KIST_STR("e"), (struct kist_bytes){NULL, 0}, NULL, &len, NULL), 0);
+    assert_int_equal(kist_append(f->bucket, KIST_STR("e"), (struct kist_bytes){NULL, 0}, NULL, &len, NULL), 0);
     assert_int_equal(len, 0);
     expect(f->bucket, "e", "");
 }
@@ -383,17 +367,15 @@ static void types_are_checked_and_detected(void **state)
         enum kist_type as, becomes;
         int code;
     } rows[] = {
-        {"12", KIST_INT, KIST_INT, 0},          {"012", KIST_INT, KIST_RAW, KIST_ETYPE},
-        {"1.5", KIST_FLOAT, KIST_FLOAT, 0},     {"{}", KIST_JSON, KIST_JSON, 0},
-        {"{", KIST_JSON, KIST_RAW, KIST_EJSON}, {"7", KIST_DETECT, KIST_INT, 0},
-        {"7.5", KIST_DETECT, KIST_FLOAT, 0},    {"[1]", KIST_DETECT, KIST_JSON, 0},
-        {"hello", KIST_DETECT, KIST_RAW, 0},    {"7", KIST_RAW, KIST_RAW, 0},
+        {"12", KIST_INT, KIST_INT, 0},       {"012", KIST_INT, KIST_RAW, KIST_ETYPE}, {"1.5", KIST_FLOAT, KIST_FLOAT, 0},
+        {"{}", KIST_JSON, KIST_JSON, 0},     {"{", KIST_JSON, KIST_RAW, KIST_EJSON},  {"7", KIST_DETECT, KIST_INT, 0},
+        {"7.5", KIST_DETECT, KIST_FLOAT, 0}, {"[1]", KIST_DETECT, KIST_JSON, 0},      {"hello", KIST_DETECT, KIST_RAW, 0},
+        {"7", KIST_RAW, KIST_RAW, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kist_put_options o = {.size = sizeof o, .type = rows[i].as};
         struct kist_value info;
-        assert_int_equal(kist_put(f->bucket, KIST_STR("k"), bytes(rows[i].text), &o, NULL),
-                         rows[i].code);
+        assert_int_equal(kist_put(f->bucket, KIST_STR("k"), bytes(rows[i].text), &o, NULL), rows[i].code);
         if (rows[i].code)
             continue;
         assert_int_equal(kist_describe(f->bucket, KIST_STR("k"), &info), 0);
@@ -470,17 +452,13 @@ static void increments_of_many_threads_all_count(void **state)
 int main(void)
 {
     return FIXTURE_RUN(
-        TEST(what_is_put_comes_back), TEST(a_missing_key_is_enokey_and_leaves_the_output),
-        TEST(an_empty_value_has_data), TEST(keys_are_any_bytes_up_to_their_limit),
-        TEST(a_value_beyond_its_limit_is_refused), TEST(arguments_out_of_range_are_einval),
-        TEST(an_older_caller_gives_a_shorter_struct), TEST(conditions_are_checked),
-        TEST(deleting_says_whether_it_was_there_and_commits_only_then),
-        TEST(deleting_looks_at_neither_type_nor_ttl),
+        TEST(what_is_put_comes_back), TEST(a_missing_key_is_enokey_and_leaves_the_output), TEST(an_empty_value_has_data),
+        TEST(keys_are_any_bytes_up_to_their_limit), TEST(a_value_beyond_its_limit_is_refused),
+        TEST(arguments_out_of_range_are_einval), TEST(an_older_caller_gives_a_shorter_struct), TEST(conditions_are_checked),
+        TEST(deleting_says_whether_it_was_there_and_commits_only_then), TEST(deleting_looks_at_neither_type_nor_ttl),
         TEST(compare_and_set_compares_bytes_and_keeps_the_ttl), TEST(get_and_delete_takes_it_away),
-        TEST(get_or_insert_inserts_once), TEST(update_stores_keeps_deletes_or_fails),
-        TEST(increment_counts_and_never_overflows),
-        TEST(increment_float_takes_ints_and_stays_finite),
-        TEST(append_grows_the_value_and_checks_its_type), TEST(merge_patches_json),
-        TEST(types_are_checked_and_detected), TEST(get_many_sees_one_snapshot),
+        TEST(get_or_insert_inserts_once), TEST(update_stores_keeps_deletes_or_fails), TEST(increment_counts_and_never_overflows),
+        TEST(increment_float_takes_ints_and_stays_finite), TEST(append_grows_the_value_and_checks_its_type),
+        TEST(merge_patches_json), TEST(types_are_checked_and_detected), TEST(get_many_sees_one_snapshot),
         TEST(count_counts_a_prefix), TEST(increments_of_many_threads_all_count));
 }

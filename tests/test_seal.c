@@ -62,8 +62,7 @@ static void suite_1_gives_the_answer_of_the_xchacha_draft(void **state)
 {
     static const char plain[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
                                 "only one tip for the future, sunscreen would be it.";
-    static const uint8_t aad[12] = {0x50, 0x51, 0x52, 0x53, 0xc0, 0xc1,
-                                    0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7};
+    static const uint8_t aad[12] = {0x50, 0x51, 0x52, 0x53, 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7};
     static const uint8_t begin[16] = {0xbd, 0x6d, 0x17, 0x9d, 0x3e, 0x83, 0xd4, 0x3b,
                                       0x95, 0x76, 0x57, 0x94, 0x93, 0xc0, 0xe9, 0x39};
     static const uint8_t want[16] = {0xc0, 0x87, 0x59, 0x24, 0xc1, 0xc7, 0x98, 0x79,
@@ -87,8 +86,7 @@ static void suite_1_with_counter_0_is_xchacha20poly1305(void **state)
     for (size_t len = 0; len <= MAX; len++) {
         size_t ad_len = (len * 31) % MAX;
         seal_encrypt(&s, 0, ad, ad_len, text, len, ours, tag);
-        crypto_aead_xchacha20poly1305_ietf_encrypt_detached(theirs, their_tag, NULL, text, len, ad,
-                                                            ad_len, NULL, nonce, key);
+        crypto_aead_xchacha20poly1305_ietf_encrypt_detached(theirs, their_tag, NULL, text, len, ad, ad_len, NULL, nonce, key);
         assert_memory_equal(ours, theirs, len);
         assert_memory_equal(tag, their_tag, SEAL_TAG);
     }
@@ -116,11 +114,10 @@ static void both_suites_agree_with_the_one_shot_functions_at_any_counter(void **
             inner(counters[i], subkey, npub);
             seal_encrypt(&s, counters[i], ad, 33, text, MAX, ours, tag);
             if (suite == SEAL_XCHACHA)
-                crypto_aead_chacha20poly1305_ietf_encrypt_detached(theirs, their_tag, NULL, text,
-                                                                   MAX, ad, 33, NULL, npub, subkey);
+                crypto_aead_chacha20poly1305_ietf_encrypt_detached(theirs, their_tag, NULL, text, MAX, ad, 33, NULL, npub,
+                                                                   subkey);
             else
-                crypto_aead_aes256gcm_encrypt_detached(theirs, their_tag, NULL, text, MAX, ad, 33,
-                                                       NULL, npub, subkey);
+                crypto_aead_aes256gcm_encrypt_detached(theirs, their_tag, NULL, text, MAX, ad, 33, NULL, npub, subkey);
             assert_memory_equal(ours, theirs, MAX);
             assert_memory_equal(tag, their_tag, 16);
         }
@@ -151,8 +148,8 @@ static void what_was_sealed_opens_also_in_place_and_empty(void **state)
     }
 }
 
-static void assert_refused(const struct seal *s, uint32_t counter, const uint8_t *a, size_t a_len,
-                           const uint8_t *in, size_t len, const uint8_t *tag)
+static void assert_refused(const struct seal *s, uint32_t counter, const uint8_t *a, size_t a_len, const uint8_t *in, size_t len,
+                           const uint8_t *tag)
 {
     static const uint8_t zero[MAX];
     uint8_t out[MAX];

@@ -24,11 +24,8 @@ static const uint8_t root[SLOT_ROOT] = "the root key of thirty-two bytes";
 static const uint8_t raw_key[32] = "a raw key of exactly 32 bytes...";
 
 static const struct unlock raw = {.kind = UNLOCK_RAW, .ptr = raw_key, .len = 32};
-static const struct unlock phrase = {.kind = UNLOCK_PASSPHRASE,
-                                     .ptr = "correct horse",
-                                     .len = 13,
-                                     .ops = UNLOCK_OPS_MIN,
-                                     .mem = UNLOCK_MEM_MIN};
+static const struct unlock phrase = {
+    .kind = UNLOCK_PASSPHRASE, .ptr = "correct horse", .len = 13, .ops = UNLOCK_OPS_MIN, .mem = UNLOCK_MEM_MIN};
 
 static int wrap(const struct unlock *u, uint8_t slot[SLOT_SIZE])
 {
@@ -76,11 +73,7 @@ static void a_passphrase_opens_its_slot_whatever_its_bytes(void **state)
         assert_int_equal(info.mem, UNLOCK_MEM_MIN);
     }
     memset(longest, 'x', sizeof longest);
-    struct unlock u = {.kind = UNLOCK_PASSPHRASE,
-                       .ptr = longest,
-                       .len = sizeof longest,
-                       .ops = 1,
-                       .mem = UNLOCK_MEM_MIN};
+    struct unlock u = {.kind = UNLOCK_PASSPHRASE, .ptr = longest, .len = sizeof longest, .ops = 1, .mem = UNLOCK_MEM_MIN};
     assert_int_equal(wrap(&u, slot), 0);
     assert_int_equal(unwrap(slot, &u), 0);
     longest[sizeof longest - 1] = 'y'; /* the last byte counts, too */
@@ -102,10 +95,8 @@ static void the_default_costs_are_64_mib_and_3_passes(void **state)
 
 static void another_key_or_passphrase_or_kind_is_a_wrong_key(void **state)
 {
-    static const struct unlock other_phrase = {
-        .kind = UNLOCK_PASSPHRASE, .ptr = "correct horsf", .len = 13};
-    static const struct unlock shorter = {
-        .kind = UNLOCK_PASSPHRASE, .ptr = "correct hors", .len = 12};
+    static const struct unlock other_phrase = {.kind = UNLOCK_PASSPHRASE, .ptr = "correct horsf", .len = 13};
+    static const struct unlock shorter = {.kind = UNLOCK_PASSPHRASE, .ptr = "correct hors", .len = 12};
     struct unlock same_bytes = {.kind = UNLOCK_PASSPHRASE, .ptr = raw_key, .len = 32};
     uint8_t slot[SLOT_SIZE], other[32];
     (void)state;
@@ -143,8 +134,7 @@ static void what_cannot_open_anything_is_refused(void **state)
         {{UNLOCK_PASSPHRASE, "p", 1, .ops = 17, .mem = UNLOCK_MEM_MIN}, KIST_EINVAL},
         {{UNLOCK_PASSPHRASE, "p", 1, .ops = 1, .mem = UNLOCK_MEM_MIN - 1}, KIST_EINVAL},
         {{UNLOCK_PASSPHRASE, "p", 1, .ops = 1, .mem = UNLOCK_MEM_MAX + 1}, KIST_EINVAL},
-        {{UNLOCK_PASSPHRASE, "p", 1, .ops = (uint64_t)1 << 62, .mem = (uint64_t)1 << 62},
-         KIST_EINVAL},
+        {{UNLOCK_PASSPHRASE, "p", 1, .ops = (uint64_t)1 << 62, .mem = (uint64_t)1 << 62}, KIST_EINVAL},
     };
     uint8_t slot[SLOT_SIZE], before[SLOT_SIZE];
     (void)state;
@@ -153,8 +143,7 @@ static void what_cannot_open_anything_is_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(wrap(&bad[i].u, slot), bad[i].want);
     assert_int_equal(wrap(NULL, slot), KIST_EINVAL);
-    assert_int_equal(slot_wrap(&raw, store_id, root, big, SLOT_LABEL_MAX + 1, 0, slot),
-                     KIST_ETOOBIG);
+    assert_int_equal(slot_wrap(&raw, store_id, root, big, SLOT_LABEL_MAX + 1, 0, slot), KIST_ETOOBIG);
     assert_memory_equal(slot, before, sizeof slot);
     assert_int_equal(slot_wrap(&raw, store_id, root, big, SLOT_LABEL_MAX, 0, slot), 0);
     assert_int_equal(unwrap(slot, &raw), 0);
@@ -205,8 +194,7 @@ static void a_slot_changed_in_any_byte_never_opens(void **state)
             slot[i] ^= mask;
             if (i == 0) /* empty, another kind or an unknown one */
                 assert_true(rc == KIST_EKEY || rc == KIST_ENEWER || rc == KIST_ECORRUPT);
-            else if ((i >= 32 && i < 48) ||
-                     (i >= COMMITMENT_AT && i < NONCE_AT)) /* salt, commitment */
+            else if ((i >= 32 && i < 48) || (i >= COMMITMENT_AT && i < NONCE_AT)) /* salt, commitment */
                 assert_int_equal(rc, KIST_EKEY);
             else
                 assert_int_equal(rc, KIST_ECORRUPT);
@@ -234,20 +222,16 @@ static void a_slot_is_made_as_the_format_page_says(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(wrap(i ? &phrase : &raw, slot), 0);
         if (i)
-            assert_int_equal(crypto_pwhash(key, 32, "correct horse", 13, slot + 32, 1, 8 << 20,
-                                           crypto_pwhash_ALG_ARGON2ID13),
-                             0);
+            assert_int_equal(crypto_pwhash(key, 32, "correct horse", 13, slot + 32, 1, 8 << 20, crypto_pwhash_ALG_ARGON2ID13), 0);
         else
-            crypto_generichash_blake2b_salt_personal(key, 32, NULL, 0, raw_key, 32, slot + 32,
-                                                     personal);
+            crypto_generichash_blake2b_salt_personal(key, 32, NULL, 0, raw_key, 32, slot + 32, personal);
         crypto_kdf_derive_from_key(wrap_key, 32, 1, "kistslot", key);
         crypto_kdf_derive_from_key(commitment, 32, 2, "kistslot", key);
         assert_memory_equal(commitment, slot + COMMITMENT_AT, 32);
         memcpy(ad, store_id, 16);
         memcpy(ad + 16, slot, 112);
-        assert_int_equal(crypto_aead_xchacha20poly1305_ietf_decrypt(got, NULL, NULL, slot + 136, 48,
-                                                                    ad, 128, slot + 112, wrap_key),
-                         0);
+        assert_int_equal(
+            crypto_aead_xchacha20poly1305_ietf_decrypt(got, NULL, NULL, slot + 136, 48, ad, 128, slot + 112, wrap_key), 0);
         assert_memory_equal(got, root, 32);
     }
 }

@@ -625,8 +625,9 @@ static void a_standby_is_what_its_source_was_whatever_is_done_to_it(void **state
     (void)state;
     log_segment_size_override = 16 << 10;
     for (uint64_t i = 0; i == 0 || (double)i < n; i++) {
-        print_message("KIST_TEST_SEED=%llu\n", (unsigned long long)(first + i));
-        world_run(first + i);
+        unsigned long long seed = first + i;
+        print_message("KIST_TEST_SEED=%llu\n", seed);
+        world_run(seed);
     }
     log_segment_size_override = 0;
 }

@@ -71,16 +71,13 @@ static void a_passphrase_within_its_limits_is_needed(void **state)
     static const uint8_t zero[32];
     struct kist_options o = fixture_options();
     memset(phrase, 'p', sizeof phrase);
-    o.key =
-        (struct kist_secret){.kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = sizeof phrase};
+    o.key = (struct kist_secret){.kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = sizeof phrase};
     assert_int_equal(open_with(f, o, NULL), KIST_ETOOBIG);
     o.key.len = 0;
     assert_int_equal(open_with(f, o, NULL), KIST_EINVAL);
-    o.key = (struct kist_secret){
-        .kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = 9, .kdf_ops = 17};
+    o.key = (struct kist_secret){.kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = 9, .kdf_ops = 17};
     assert_int_equal(open_with(f, o, NULL), KIST_EINVAL);
-    o.key = (struct kist_secret){
-        .kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = 9, .kdf_mem_kib = 1};
+    o.key = (struct kist_secret){.kind = KIST_SECRET_PASSPHRASE, .ptr = phrase, .len = 9, .kdf_mem_kib = 1};
     assert_int_equal(open_with(f, o, NULL), KIST_EINVAL);
     o.key = (struct kist_secret){.kind = KIST_SECRET_KEY, .ptr = zero, .len = sizeof zero};
     assert_int_equal(open_with(f, o, NULL), KIST_EINVAL);
@@ -219,9 +216,7 @@ static void the_detail_names_the_limit_and_never_the_key(void **state)
     static char key[KIST_KEY_MAX + 1];
     struct kist_detail detail;
     memset(key, 'S', sizeof key);
-    assert_int_equal(
-        kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("v"), NULL, NULL),
-        KIST_ETOOBIG);
+    assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, sizeof key}, KIST_STR("v"), NULL, NULL), KIST_ETOOBIG);
     kist_detail(f->store, &detail);
     assert_non_null(strstr(detail.text, "4096"));
     assert_null(strstr(detail.text, "SS"));
@@ -230,8 +225,7 @@ static void the_detail_names_the_limit_and_never_the_key(void **state)
     kist_detail(f->store, NULL);
 }
 
-static int count_efork(struct fixture *f, struct kist_txn **t, struct kist_cursor **c,
-                       struct kist_watch **w)
+static int count_efork(struct fixture *f, struct kist_txn **t, struct kist_cursor **c, struct kist_watch **w)
 {
     struct kist_value v;
     struct kist_record record;
@@ -333,12 +327,10 @@ static void the_store_as_a_whole(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(options_out_of_range_are_refused_with_a_reason),
-        TEST(a_passphrase_within_its_limits_is_needed), TEST(memory_needs_no_key_and_no_path),
-        TEST(what_was_put_is_there_after_opening_again), TEST(a_read_only_store_refuses_writes),
-        TEST(the_modes_say_what_must_be_there), TEST(stat_fits_the_callers_struct),
-        TEST(the_maintenance_thread_starts_sweeps_and_stops),
-        TEST(the_detail_names_the_limit_and_never_the_key), TEST(a_child_may_only_close),
-        TEST(many_who_make_a_store_at_once_make_one), TEST(the_store_as_a_whole));
+    return FIXTURE_RUN(TEST(options_out_of_range_are_refused_with_a_reason), TEST(a_passphrase_within_its_limits_is_needed),
+                       TEST(memory_needs_no_key_and_no_path), TEST(what_was_put_is_there_after_opening_again),
+                       TEST(a_read_only_store_refuses_writes), TEST(the_modes_say_what_must_be_there),
+                       TEST(stat_fits_the_callers_struct), TEST(the_maintenance_thread_starts_sweeps_and_stops),
+                       TEST(the_detail_names_the_limit_and_never_the_key), TEST(a_child_may_only_close),
+                       TEST(many_who_make_a_store_at_once_make_one), TEST(the_store_as_a_whole));
 }

@@ -24,11 +24,8 @@ static const uint8_t key_b[32] = "another raw key of just 32 bytes";
 static const struct unlock raw = {.kind = UNLOCK_RAW, .ptr = key, .len = 32};
 static const struct unlock direct = {.kind = UNLOCK_DIRECT, .ptr = key, .len = 32};
 static const struct unlock other = {.kind = UNLOCK_RAW, .ptr = key_b, .len = 32};
-static const struct unlock phrase = {.kind = UNLOCK_PASSPHRASE,
-                                     .ptr = "correct horse",
-                                     .len = 13,
-                                     .ops = UNLOCK_OPS_MIN,
-                                     .mem = UNLOCK_MEM_MIN};
+static const struct unlock phrase = {
+    .kind = UNLOCK_PASSPHRASE, .ptr = "correct horse", .len = 13, .ops = UNLOCK_OPS_MIN, .mem = UNLOCK_MEM_MIN};
 
 static int calls_left;
 
@@ -104,8 +101,7 @@ static struct buf seal_with(const struct unlock *u, const void *p, size_t len, s
 
 /* Read all of it in pieces; whatever comes out must be a prefix of want, and all of it if 0 is
  * answered. */
-static int open_in(struct source *s, const struct unlock *u, const uint8_t *want, size_t want_len,
-                   size_t piece)
+static int open_in(struct source *s, const struct unlock *u, const uint8_t *want, size_t want_len, size_t piece)
 {
     struct stream_reader *r = NULL;
     struct error_detail d = {.text = ""};
@@ -138,8 +134,7 @@ static int open_in(struct source *s, const struct unlock *u, const uint8_t *want
     return rc;
 }
 
-static int open_bytes(const uint8_t *p, size_t len, const struct unlock *u, const uint8_t *want,
-                      size_t want_len)
+static int open_bytes(const uint8_t *p, size_t len, const struct unlock *u, const uint8_t *want, size_t want_len)
 {
     struct source s = {.p = p, .len = len, .step = SIZE_MAX, .fail_at = SIZE_MAX};
     return open_in(&s, u, want, want_len, 100000);
@@ -147,8 +142,7 @@ static int open_bytes(const uint8_t *p, size_t len, const struct unlock *u, cons
 
 static void every_length_around_a_chunk_comes_back(void **state)
 {
-    static const size_t lengths[] = {0,     1,      17,     1000,   65535, 65536,
-                                     65537, 131071, 131072, 131073, 300000};
+    static const size_t lengths[] = {0, 1, 17, 1000, 65535, 65536, 65537, 131071, 131072, 131073, 300000};
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         size_t len = lengths[i], chunks = len ? (len + STREAM_CHUNK - 1) / STREAM_CHUNK : 1;
@@ -244,8 +238,7 @@ static void kdf_costs_of_an_enemy_are_refused(void **state)
         struct error_detail d = {.text = ""};
         uint64_t was = bytes_get64(b.data + field);
         bytes_put64(b.data + field, (uint64_t)1 << 62);
-        crypto_generichash(b.data + 119, 16, b.data, 119, NULL,
-                           0); /* the enemy mends the checksum */
+        crypto_generichash(b.data + 119, 16, b.data, 119, NULL, 0); /* the enemy mends the checksum */
         assert_int_equal(stream_read_begin(magic, &phrase, source_give, &s, &r, &d), KIST_ECORRUPT);
         assert_non_null(strstr(d.text, "4611686018427387904"));
         assert_null(r);
@@ -373,9 +366,7 @@ static void a_stream_is_made_as_the_format_page_says(void **state)
     memcpy(ad, mac, 32);
     memcpy(ad + 32, b.data + 167, 4);
     assert_int_equal(bytes_get32(b.data + 167), 22);
-    assert_int_equal(
-        crypto_secretstream_xchacha20poly1305_pull(&st, out, &n, &tag, b.data + 171, 22, ad, 36),
-        0);
+    assert_int_equal(crypto_secretstream_xchacha20poly1305_pull(&st, out, &n, &tag, b.data + 171, 22, ad, 36), 0);
     assert_int_equal(n, 5);
     assert_memory_equal(out, "hello", 5);
     assert_int_equal(tag, 3);
@@ -391,8 +382,7 @@ static void replace_chunks(struct buf *b, const uint8_t *tags, const size_t *len
     static const uint8_t zeroes[100];
     crypto_secretstream_xchacha20poly1305_state st;
     uint8_t slot_key[32], k[32], start[24], ad[36], sealed[200];
-    crypto_generichash_blake2b_salt_personal(slot_key, 32, NULL, 0, key, 32, b->data + 32,
-                                             personal);
+    crypto_generichash_blake2b_salt_personal(slot_key, 32, NULL, 0, key, 32, b->data + 32, personal);
     crypto_kdf_derive_from_key(k, 32, 1, "kiststrm", slot_key);
     memcpy(start, b->data + 80, 24);
     /* pulling and pushing begin alike: the header alone sets the state */
@@ -401,8 +391,7 @@ static void replace_chunks(struct buf *b, const uint8_t *tags, const size_t *len
     memcpy(ad, b->data + b->len - 32, 32);
     for (int i = 0; i < count; i++) {
         bytes_put32(ad + 32, (uint32_t)lens[i] + 17);
-        crypto_secretstream_xchacha20poly1305_push(&st, sealed, NULL, zeroes, lens[i], ad, 36,
-                                                   tags[i]);
+        crypto_secretstream_xchacha20poly1305_push(&st, sealed, NULL, zeroes, lens[i], ad, 36, tags[i]);
         buf_add(b, ad + 32, 4);
         buf_add(b, sealed, lens[i] + 17);
     }
@@ -491,8 +480,7 @@ static void an_aborted_stream_is_not_whole(void **state)
     stream_write_abort(&w);
     assert_null(w);
     stream_write_abort(&w);
-    assert_int_equal(open_bytes(s.b.data, s.b.len, &raw, (const uint8_t *)"lost", 4),
-                     KIST_ECORRUPT);
+    assert_int_equal(open_bytes(s.b.data, s.b.len, &raw, (const uint8_t *)"lost", 4), KIST_ECORRUPT);
     struct source in = {.p = s.b.data, .len = s.b.len, .step = 1, .fail_at = SIZE_MAX};
     assert_int_equal(stream_read_begin(magic, &raw, source_give, &in, &r, NULL), 0);
     stream_read_abort(&r);
@@ -511,12 +499,10 @@ static void what_cannot_be_is_refused(void **state)
     buf_init(&s.b, false);
     assert_int_equal(stream_write_begin(magic, &empty, NULL, 0, sink_take, &s, &w), KIST_EINVAL);
     assert_int_equal(stream_write_begin(magic, NULL, NULL, 0, sink_take, &s, &w), KIST_EINVAL);
-    assert_int_equal(stream_write_begin(magic, &raw, context, sizeof context, sink_take, &s, &w),
-                     KIST_ETOOBIG);
+    assert_int_equal(stream_write_begin(magic, &raw, context, sizeof context, sink_take, &s, &w), KIST_ETOOBIG);
     assert_null(w);
     assert_int_equal(s.b.len, 0);
-    assert_int_equal(
-        stream_write_begin(magic, &raw, context, STREAM_CONTEXT_MAX, sink_take, &s, &w), 0);
+    assert_int_equal(stream_write_begin(magic, &raw, context, STREAM_CONTEXT_MAX, sink_take, &s, &w), 0);
     assert_int_equal(stream_write_end(&w), 0);
     assert_int_equal(open_bytes(s.b.data, s.b.len, &raw, NULL, 0), 0);
     buf_done(&s.b);

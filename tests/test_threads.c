@@ -25,8 +25,7 @@ static int make(void **state)
     struct kist_options o = model_options();
     dir = model_temp_new();
     o.flags = KIST_MAINTENANCE;
-    MODEL_OK(kist_open(strcmp(engine, "log") == 0 ? model_join(path, dir, "store") : ":memory:", &o,
-                       &store));
+    MODEL_OK(kist_open(strcmp(engine, "log") == 0 ? model_join(path, dir, "store") : ":memory:", &o, &store));
     bucket = model_default(store);
     rounds = (unsigned)(150 * model_scale());
     counted = 0;
@@ -84,8 +83,8 @@ static void check_sum(void)
         sum += text_number(r.value.ptr, r.value.len);
         n++;
     }
-    MODEL_CHECK(rc == KIST_EEND && n == ACCOUNTS && sum == ACCOUNTS * 100,
-                "%d accounts, sum %lld, %s", n, (long long)sum, kist_error_name(rc));
+    MODEL_CHECK(rc == KIST_EEND && n == ACCOUNTS && sum == ACCOUNTS * 100, "%d accounts, sum %lld, %s", n, (long long)sum,
+                kist_error_name(rc));
     kist_cursor_close(&c);
 }
 
@@ -94,8 +93,7 @@ static void *mover(void *arg)
     struct task *k = arg;
     struct model_prng chance = {k->id};
     for (unsigned i = 0; i < rounds; i++) {
-        MODEL_OK(kist_run(bucket, (k->id + i) % 3 ? KIST_OPTIMISTIC : KIST_EXCLUSIVE, move_fn,
-                          &chance, NULL));
+        MODEL_OK(kist_run(bucket, (k->id + i) % 3 ? KIST_OPTIMISTIC : KIST_EXCLUSIVE, move_fn, &chance, NULL));
         MODEL_OK(kist_increment(bucket, KIST_STR("counter"), 1, NULL, NULL, NULL));
         atomic_fetch_add(&counted, 1);
         if (i % 4 == 0)
@@ -116,14 +114,11 @@ static void *putter(void *arg)
         snprintf(key, sizeof key, "own/%u/%u", k->id, i % 10);
         snprintf(value, sizeof value, "%u of %u", i, k->id);
         MODEL_OK(kist_put(bucket, model_text(key), model_text(value), NULL, &revision));
-        MODEL_CHECK(revision > last, "revision %llu after %llu", (unsigned long long)revision,
-                    (unsigned long long)last);
+        MODEL_CHECK(revision > last, "revision %llu after %llu", (unsigned long long)revision, (unsigned long long)last);
         last = revision;
         MODEL_OK(kist_get(bucket, model_text(key), &v));
-        MODEL_CHECK(v.revision == revision && v.len == strlen(value) &&
-                        memcmp(v.data, value, v.len) == 0,
-                    "revision %llu was put, %llu is there", (unsigned long long)revision,
-                    (unsigned long long)v.revision);
+        MODEL_CHECK(v.revision == revision && v.len == strlen(value) && memcmp(v.data, value, v.len) == 0,
+                    "revision %llu was put, %llu is there", (unsigned long long)revision, (unsigned long long)v.revision);
         kist_value_free(&v);
         if (i % 7 == 6)
             MODEL_OK(kist_delete(bucket, model_text(key), NULL, NULL, NULL));
@@ -141,9 +136,8 @@ static void *watcher(void *arg)
     while (n < rounds) {
         int rc = kist_watch_next(w, 20000, &c);
         MODEL_CHECK(rc == 0, "watch: %s after %u of %u", kist_error_name(rc), n, rounds);
-        MODEL_CHECK(c.kind == KIST_CHANGE_PUT && c.revision > last,
-                    "kind %d revision %llu after %llu", c.kind, (unsigned long long)c.revision,
-                    (unsigned long long)last);
+        MODEL_CHECK(c.kind == KIST_CHANGE_PUT && c.revision > last, "kind %d revision %llu after %llu", c.kind,
+                    (unsigned long long)c.revision, (unsigned long long)last);
         last = c.revision;
         n++;
     }
@@ -175,8 +169,7 @@ static void *keeper(void *arg)
         kist_bucket_close(&b);
         MODEL_OK(kist_stat(store, &stat));
         rc = kist_backup(store, 0, model_buffer_write, &stream, NULL);
-        MODEL_CHECK(rc == 0 || (rc == KIST_ENOTSUP && stat.engine == KIST_ENGINE_MEMORY),
-                    "backup: %s", kist_error_name(rc));
+        MODEL_CHECK(rc == 0 || (rc == KIST_ENOTSUP && stat.engine == KIST_ENGINE_MEMORY), "backup: %s", kist_error_name(rc));
         model_buffer_free(&stream);
         model_verify(store);
         usleep(20000);
@@ -241,8 +234,7 @@ static void a_cancelled_watch_wakes_at_once(void **state)
     kist_watch_cancel(w);
     pthread_join(thread, NULL);
     model_in_child = false;
-    MODEL_CHECK(model_mono_ms() - start < 5000, "it slept on for %lld ms",
-                (long long)(model_mono_ms() - start));
+    MODEL_CHECK(model_mono_ms() - start < 5000, "it slept on for %lld ms", (long long)(model_mono_ms() - start));
     kist_watch_close(&w);
 }
 
@@ -285,12 +277,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         {"threads share a store (log)", threads_share_a_store, make, drop, on_disk},
         {"threads share a store (memory)", threads_share_a_store, make, drop, in_memory},
-        {"a cancelled watch wakes at once (log)", a_cancelled_watch_wakes_at_once, make, drop,
-         on_disk},
-        {"a cancelled watch wakes at once (memory)", a_cancelled_watch_wakes_at_once, make, drop,
-         in_memory},
-        {"threads open and close the same store", threads_open_and_close_the_same_store, make, drop,
-         on_disk},
+        {"a cancelled watch wakes at once (log)", a_cancelled_watch_wakes_at_once, make, drop, on_disk},
+        {"a cancelled watch wakes at once (memory)", a_cancelled_watch_wakes_at_once, make, drop, in_memory},
+        {"threads open and close the same store", threads_open_and_close_the_same_store, make, drop, on_disk},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

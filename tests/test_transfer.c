@@ -94,8 +94,7 @@ static void an_import_checks_what_it_is_given(void **state)
 {
     struct fixture *f = *state;
     static char big[5 << 20];
-    struct list bad = {
-        .records = {{.key = KIST_STR("k"), .value = KIST_STR("x"), .type = KIST_INT}}, .n = 1};
+    struct list bad = {.records = {{.key = KIST_STR("k"), .value = KIST_STR("x"), .type = KIST_INT}}, .n = 1};
     uint64_t n = 9;
     assert_int_equal(kist_import(f->bucket, next_of, &bad, &n), KIST_ETYPE);
     assert_int_equal(n, 0);
@@ -104,11 +103,10 @@ static void an_import_checks_what_it_is_given(void **state)
     bad = (struct list){.records = {{.key = KIST_STR("k"), .expires_ms = -5}}, .n = 1};
     assert_int_equal(kist_import(f->bucket, next_of, &bad, NULL), KIST_EINVAL);
     assert_int_equal(kist_import(f->bucket, NULL, NULL, NULL), KIST_EINVAL);
-    struct list good = {
-        .records = {{.key = KIST_STR("a"), .value = {big, sizeof big}},
-                    {.key = KIST_STR("b"), .value = KIST_STR("7"), .type = KIST_DETECT},
-                    {.key = KIST_STR("c"), .value = {big, sizeof big}}},
-        .n = 3};
+    struct list good = {.records = {{.key = KIST_STR("a"), .value = {big, sizeof big}},
+                                    {.key = KIST_STR("b"), .value = KIST_STR("7"), .type = KIST_DETECT},
+                                    {.key = KIST_STR("c"), .value = {big, sizeof big}}},
+                        .n = 3};
     assert_int_equal(kist_import(f->bucket, next_of, &good, &n), 0);
     assert_int_equal(n, 3);
     struct kist_value info;
@@ -119,9 +117,7 @@ static void an_import_checks_what_it_is_given(void **state)
 static void an_imported_record_without_expiry_gets_the_default(void **state)
 {
     struct fixture *f = *state;
-    struct list l = {.records = {{.key = KIST_STR("a")},
-                                 {.key = KIST_STR("b"), .expires_ms = os_now_ms() + 9 * HOUR}},
-                     .n = 2};
+    struct list l = {.records = {{.key = KIST_STR("a")}, {.key = KIST_STR("b"), .expires_ms = os_now_ms() + 9 * HOUR}}, .n = 2};
     assert_int_equal(kist_bucket_set_ttl(f->bucket, HOUR), 0);
     assert_int_equal(kist_import(f->bucket, next_of, &l, NULL), 0);
     expect_expiry_in(f->bucket, "a", HOUR);
@@ -135,9 +131,7 @@ static void a_never_that_was_asked_for_survives_export_and_import(void **state)
     struct kist_bucket *to = NULL;
     struct kist_bucket_options with_ttl = {.size = sizeof with_ttl, .default_ttl_ms = HOUR};
     struct copy c = {.left = -1};
-    struct list bad = {
-        .records = {{.key = KIST_STR("k"), .expires_ms = os_now_ms() + HOUR, .never = true}},
-        .n = 1};
+    struct list bad = {.records = {{.key = KIST_STR("k"), .expires_ms = os_now_ms() + HOUR, .never = true}}, .n = 1};
     put(f->bucket, "usual", "1");
     put_ttl(f->bucket, "kept", "2", KIST_TTL_NEVER);
     put_ttl(f->bucket, "ends", "3", 9 * HOUR);
@@ -233,23 +227,18 @@ static void a_restore_needs_a_place_and_a_key(void **state)
     struct buf empty;
     buf_init(&empty, false);
     o.detail = &detail;
-    assert_int_equal(kist_restore(":memory:", &o, from_buf, &(struct from){.b = &empty}),
-                     KIST_EINVAL);
+    assert_int_equal(kist_restore(":memory:", &o, from_buf, &(struct from){.b = &empty}), KIST_EINVAL);
     assert_non_null(strstr(detail.text, "directory"));
     o.key.kind = KIST_SECRET_NONE;
-    assert_int_equal(kist_restore("/nowhere", &o, from_buf, &(struct from){.b = &empty}),
-                     KIST_EINVAL);
+    assert_int_equal(kist_restore("/nowhere", &o, from_buf, &(struct from){.b = &empty}), KIST_EINVAL);
     assert_int_equal(kist_restore("/nowhere", &o, NULL, NULL), KIST_EINVAL);
     assert_int_equal(kist_backup(f->store, 0, NULL, NULL, NULL), KIST_EINVAL);
 }
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(an_export_that_is_imported_is_the_same),
-        TEST(an_import_that_fails_tells_what_is_durable), TEST(an_import_checks_what_it_is_given),
-        TEST(an_imported_record_without_expiry_gets_the_default),
-        TEST(a_never_that_was_asked_for_survives_export_and_import),
-        TEST(an_export_ends_when_it_is_told_to), TEST(a_backup_is_restored_to_a_new_place),
-        TEST(a_restore_needs_a_place_and_a_key));
+    return FIXTURE_RUN(TEST(an_export_that_is_imported_is_the_same), TEST(an_import_that_fails_tells_what_is_durable),
+                       TEST(an_import_checks_what_it_is_given), TEST(an_imported_record_without_expiry_gets_the_default),
+                       TEST(a_never_that_was_asked_for_survives_export_and_import), TEST(an_export_ends_when_it_is_told_to),
+                       TEST(a_backup_is_restored_to_a_new_place), TEST(a_restore_needs_a_place_and_a_key));
 }

@@ -166,8 +166,7 @@ static void a_load_equals_inserts_and_is_packed(void **state)
         assert_int_equal(tree_new(&loaded), 0);
         for (size_t i = 0; i < p.model.n; i++) {
             const struct entry *e = &p.model.entries[i];
-            assert_int_equal(
-                tree_load_add(loaded, e->key.bytes, e->key.len, e->payload, e->payload_len), 0);
+            assert_int_equal(tree_load_add(loaded, e->key.bytes, e->key.len, e->payload, e->payload_len), 0);
         }
         assert_int_equal(tree_load_end(loaded), 0);
         struct tree_root root = tree_working(loaded);

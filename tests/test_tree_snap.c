@@ -221,8 +221,7 @@ static int changes(struct tree *t, uint64_t seed, enum shape shape)
         uint8_t key[TREE_KEY_MAX], old[TREE_PAYLOAD_MAX] = {0};
         size_t old_len = 77, len = shape_key(shape, &rng, key);
         if (below(&rng, 10) < (i < 250 ? 7u : 2u))
-            rc = tree_put(t, key, len, key, bytes_min(len, below(&rng, TREE_PAYLOAD_MAX)), old,
-                          &old_len);
+            rc = tree_put(t, key, len, key, bytes_min(len, below(&rng, TREE_PAYLOAD_MAX)), old, &old_len);
         else
             rc = tree_delete(t, key, len, old, &old_len);
         if (rc)

@@ -135,8 +135,7 @@ static void if_revision_is_checked_at_once_and_again_at_the_commit(void **state)
     o.if_revision = put(f->bucket, "a", "1");
     struct kist_txn *t = begin(f, KIST_OPTIMISTIC);
     assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("2"), &o), 0);
-    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("3"), &o),
-                     KIST_ECONFLICT); /* written by itself */
+    assert_int_equal(kist_txn_put(t, KIST_STR("a"), KIST_STR("3"), &o), KIST_ECONFLICT); /* written by itself */
     put(f->bucket, "a", "x");
     assert_int_equal(kist_commit(&t, NULL), KIST_ECONFLICT);
     t = begin(f, KIST_OPTIMISTIC);
@@ -374,18 +373,15 @@ static void many_blind_puts_keep_what_each_record_has(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(it_sees_its_snapshot_and_its_own_writes), TEST(all_of_it_is_one_commit),
-        TEST(a_failing_operation_leaves_it_as_it_was),
-        TEST(what_was_read_and_changed_is_a_conflict), TEST(what_was_not_read_is_none),
-        TEST(reading_alone_never_conflicts),
-        TEST(if_revision_is_checked_at_once_and_again_at_the_commit),
-        TEST(a_snapshot_refuses_to_write), TEST(the_bucket_handle_may_be_closed_before_the_commit),
-        TEST(run_repeats_after_a_conflict), TEST(the_last_try_cannot_conflict),
-        TEST(run_returns_what_the_body_answers_and_rolls_back),
-        TEST(threads_that_collide_lose_nothing), TEST(deleting_blindly_depends_on_nothing),
-        TEST(deleting_looks_at_neither_type_nor_ttl), TEST(putting_blindly_depends_on_nothing),
-        TEST(putting_keeps_the_ttl_that_the_commit_finds), TEST(looking_at_a_blind_put_is_a_read),
-        TEST(a_later_put_keeps_the_ttl_of_an_earlier_one_in_the_same_transaction),
-        TEST(many_blind_puts_keep_what_each_record_has));
+    return FIXTURE_RUN(TEST(it_sees_its_snapshot_and_its_own_writes), TEST(all_of_it_is_one_commit),
+                       TEST(a_failing_operation_leaves_it_as_it_was), TEST(what_was_read_and_changed_is_a_conflict),
+                       TEST(what_was_not_read_is_none), TEST(reading_alone_never_conflicts),
+                       TEST(if_revision_is_checked_at_once_and_again_at_the_commit), TEST(a_snapshot_refuses_to_write),
+                       TEST(the_bucket_handle_may_be_closed_before_the_commit), TEST(run_repeats_after_a_conflict),
+                       TEST(the_last_try_cannot_conflict), TEST(run_returns_what_the_body_answers_and_rolls_back),
+                       TEST(threads_that_collide_lose_nothing), TEST(deleting_blindly_depends_on_nothing),
+                       TEST(deleting_looks_at_neither_type_nor_ttl), TEST(putting_blindly_depends_on_nothing),
+                       TEST(putting_keeps_the_ttl_that_the_commit_finds), TEST(looking_at_a_blind_put_is_a_read),
+                       TEST(a_later_put_keeps_the_ttl_of_an_earlier_one_in_the_same_transaction),
+                       TEST(many_blind_puts_keep_what_each_record_has));
 }

@@ -26,9 +26,8 @@ static void assert_type(const char *s, enum kist_type expected)
 static void canonical_decimals_within_int64_are_ints(void **state)
 {
     (void)state;
-    static const char *const ints[] = {
-        "0", "7", "-1", "10", "9007199254740993", "9223372036854775807", "-9223372036854775808",
-        NULL};
+    static const char *const ints[] = {"0", "7", "-1", "10", "9007199254740993", "9223372036854775807", "-9223372036854775808",
+                                       NULL};
     for (int i = 0; ints[i]; i++) {
         int64_t v;
         char back[VALUE_TEXT];
@@ -42,9 +41,8 @@ static void canonical_decimals_within_int64_are_ints(void **state)
 static void other_json_numbers_that_fit_are_floats(void **state)
 {
     (void)state;
-    static const char *const floats[] = {
-        "-0",    "0.0",    "1e3", "-1.5E-7", "9223372036854775808", "-9223372036854775809",
-        "1e308", "1e-999", NULL};
+    static const char *const floats[] = {"-0",    "0.0",    "1e3", "-1.5E-7", "9223372036854775808", "-9223372036854775809",
+                                         "1e308", "1e-999", NULL};
     for (int i = 0; floats[i]; i++) {
         int64_t v = 77;
         assert_type(floats[i], KIST_FLOAT);
@@ -56,9 +54,8 @@ static void other_json_numbers_that_fit_are_floats(void **state)
 static void what_is_almost_a_number_is_raw(void **state)
 {
     (void)state;
-    static const char *const raws[] = {
-        "",       "-",      "+1",  "01",  "-01",      "1.",  ".5",  "1e",  "1e+", "0x10", "1e999",
-        "-1e999", " 1e999", "NaN", "nan", "Infinity", "inf", "1,5", "1 2", "--1", "1_0",  NULL};
+    static const char *const raws[] = {"",       "-",      "+1",  "01",  "-01",      "1.",  ".5",  "1e",  "1e+", "0x10", "1e999",
+                                       "-1e999", " 1e999", "NaN", "nan", "Infinity", "inf", "1,5", "1 2", "--1", "1_0",  NULL};
     for (int i = 0; raws[i]; i++)
         assert_type(raws[i], KIST_RAW);
     assert_int_equal(value_detect((struct kist_bytes){"1\0", 2}), KIST_RAW);
@@ -206,8 +203,7 @@ static void a_step_is_exact_unless_it_is_written_as_a_float(void **state)
         assert_true(!is_float && i == ints[n].v && d == 5);
     }
     assert_int_equal(value_parse_step(text("9223372036854775808"), &is_float, &i, &d), KIST_ERANGE);
-    assert_int_equal(value_parse_step(text("-9223372036854775809"), &is_float, &i, &d),
-                     KIST_ERANGE);
+    assert_int_equal(value_parse_step(text("-9223372036854775809"), &is_float, &i, &d), KIST_ERANGE);
     for (int n = 0; none[n]; n++)
         if (value_parse_step(text(none[n]), &is_float, &i, &d) != KIST_ETYPE)
             fail_msg("%s is taken for a number", none[n]);
@@ -260,8 +256,7 @@ static void a_very_long_number_is_no_float(void **state)
     memcpy(digits, "0.", 2);
     assert_int_equal(value_parse_float((struct kist_bytes){digits, VALUE_FLOAT_MAX}, &v), 0);
     assert_true(v == 0);
-    assert_int_equal(value_parse_float((struct kist_bytes){digits, VALUE_FLOAT_MAX + 1}, &v),
-                     KIST_ETYPE);
+    assert_int_equal(value_parse_float((struct kist_bytes){digits, VALUE_FLOAT_MAX + 1}, &v), KIST_ETYPE);
     assert_int_equal(value_detect((struct kist_bytes){digits, VALUE_FLOAT_MAX + 1}), KIST_RAW);
     free(digits);
 }

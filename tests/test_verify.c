@@ -461,8 +461,8 @@ static void expect_hooked(void)
 static void what_is_switched_but_not_visible_yet_is_no_damage(void **state)
 {
     char dir[64];
-    struct frame_op op = {.kind = FRAME_PUT, .bucket = 1, .key = (const uint8_t *)"a", .key_len = 1,
-                          .value = (const uint8_t *)"newer", .len = 5};
+    struct frame_op op = {
+        .kind = FRAME_PUT, .bucket = 1, .key = (const uint8_t *)"a", .key_len = 1, .value = (const uint8_t *)"newer", .len = 5};
     uint64_t sequence = 0;
     (void)state;
     rig_dir(dir);

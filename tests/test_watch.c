@@ -13,8 +13,7 @@ static struct kist_watch *watch(struct kist_bucket *b, const char *prefix, uint6
     return w;
 }
 
-static void expect_change(struct kist_watch *w, enum kist_change_kind kind, const char *key,
-                          uint64_t revision)
+static void expect_change(struct kist_watch *w, enum kist_change_kind kind, const char *key, uint64_t revision)
 {
     struct kist_change c = {0};
     assert_int_equal(kist_watch_next(w, 1000, &c), 0);
@@ -99,9 +98,7 @@ static void too_long_ago_is_told_as_one_resync(void **state)
     memset(key, 'k', sizeof key);
     struct kist_watch *w = watch(f->bucket, "", 0);
     for (int i = 0; i < 3000; i++) /* more than any engine remembers */
-        assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, i % 2 ? sizeof key : 3},
-                                  KIST_STR("x"), NULL, NULL),
-                         0);
+        assert_int_equal(kist_put(f->bucket, (struct kist_bytes){key, i % 2 ? sizeof key : 3}, KIST_STR("x"), NULL, NULL), 0);
     uint64_t now = 0;
     assert_int_equal(kist_revision(f->store, &now), 0);
     expect_change(w, KIST_CHANGE_RESYNC, "", now);
@@ -220,11 +217,9 @@ static void a_timeout_takes_its_time(void **state)
 
 int main(void)
 {
-    return FIXTURE_RUN(
-        TEST(it_tells_changes_under_its_prefix_in_order),
-        TEST(it_starts_after_the_revision_it_is_given), TEST(large_commits_are_told_whole_and_once),
-        TEST(too_long_ago_is_told_as_one_resync), TEST(a_deleted_bucket_ends_it),
-        TEST(an_expired_record_is_told_when_it_is_swept), TEST(a_commit_wakes_a_sleeper),
-        TEST(cancelling_wakes_a_sleeper_and_is_not_lost),
-        TEST(a_wake_between_the_look_and_the_sleep_is_not_lost), TEST(a_timeout_takes_its_time));
+    return FIXTURE_RUN(TEST(it_tells_changes_under_its_prefix_in_order), TEST(it_starts_after_the_revision_it_is_given),
+                       TEST(large_commits_are_told_whole_and_once), TEST(too_long_ago_is_told_as_one_resync),
+                       TEST(a_deleted_bucket_ends_it), TEST(an_expired_record_is_told_when_it_is_swept),
+                       TEST(a_commit_wakes_a_sleeper), TEST(cancelling_wakes_a_sleeper_and_is_not_lost),
+                       TEST(a_wake_between_the_look_and_the_sleep_is_not_lost), TEST(a_timeout_takes_its_time));
 }

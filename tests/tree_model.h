@@ -127,8 +127,7 @@ struct model {
     size_t n, cap;
 };
 
-static inline size_t model_find(const struct model *m, const uint8_t *key, size_t len,
-                                bool *out_equal)
+static inline size_t model_find(const struct model *m, const uint8_t *key, size_t len, bool *out_equal)
 {
     size_t lo = 0, hi = m->n;
     *out_equal = false;
@@ -145,8 +144,7 @@ static inline size_t model_find(const struct model *m, const uint8_t *key, size_
     return lo;
 }
 
-static inline void model_put(struct model *m, const uint8_t *key, size_t len,
-                             const uint8_t *payload, size_t payload_len)
+static inline void model_put(struct model *m, const uint8_t *key, size_t len, const uint8_t *payload, size_t payload_len)
 {
     bool equal;
     size_t i = model_find(m, key, len, &equal);
@@ -177,8 +175,7 @@ static inline struct model model_copy(const struct model *m)
 {
     struct model copy = {0};
     for (size_t i = 0; i < m->n; i++)
-        model_put(&copy, m->entries[i].key.bytes, m->entries[i].key.len, m->entries[i].payload,
-                  m->entries[i].payload_len);
+        model_put(&copy, m->entries[i].key.bytes, m->entries[i].key.len, m->entries[i].payload, m->entries[i].payload_len);
     return copy;
 }
 
@@ -231,8 +228,7 @@ static inline void assert_same(const struct tree_root *root, const struct model 
 }
 
 /* Seek to a key that may or may not be there, then step back and forth. */
-static inline void assert_seeks(const struct tree_root *root, const struct model *m,
-                                const uint8_t *key, size_t len)
+static inline void assert_seeks(const struct tree_root *root, const struct model *m, const uint8_t *key, size_t len)
 {
     struct tree_cursor c;
     bool equal;
@@ -282,8 +278,7 @@ static inline void pair_done(struct pair *p)
     model_done(&p->model);
 }
 
-static inline void assert_old(const struct pair *p, const uint8_t *key, size_t len,
-                              const uint8_t *old, size_t old_len)
+static inline void assert_old(const struct pair *p, const uint8_t *key, size_t len, const uint8_t *old, size_t old_len)
 {
     bool equal;
     size_t i = model_find(&p->model, key, len, &equal);

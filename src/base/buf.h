@@ -12,8 +12,8 @@ struct buf {
     uint8_t *data;
     size_t len;
     size_t cap;
-    bool failed;  /* an allocation failed: len is what fitted before */
-    bool secret;  /* held plaintext: wiped before it moves or goes */
+    bool failed; /* an allocation failed: len is what fitted before */
+    bool secret; /* held plaintext: wiped before it moves or goes */
 };
 
 /* secret: wipe on growth and on done. No allocation yet. */

@@ -105,8 +105,7 @@ void os_sleep_us(int64_t us)
 {
     if (us <= 0)
         return;
-    int64_t until =
-        os_mono_us() + us; /* a moment, not a span: signals must not stretch the sleep */
+    int64_t until = os_mono_us() + us; /* a moment, not a span: signals must not stretch the sleep */
     struct timespec t = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
         ;

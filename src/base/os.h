@@ -16,16 +16,31 @@
 /* -- the seam -- */
 
 enum os_call_kind {
-    OS_ALLOC, OS_RANDOM, OS_OPEN, OS_CLOSE, OS_READ, OS_WRITE, OS_SYNC, OS_SYNC_DIR, OS_RENAME, OS_UNLINK,
-    OS_MKDIR, OS_TRUNCATE, OS_RESERVE, OS_STAT, OS_MAP, OS_LOCK, OS_LIST,
+    OS_ALLOC,
+    OS_RANDOM,
+    OS_OPEN,
+    OS_CLOSE,
+    OS_READ,
+    OS_WRITE,
+    OS_SYNC,
+    OS_SYNC_DIR,
+    OS_RENAME,
+    OS_UNLINK,
+    OS_MKDIR,
+    OS_TRUNCATE,
+    OS_RESERVE,
+    OS_STAT,
+    OS_MAP,
+    OS_LOCK,
+    OS_LIST,
 };
 
 struct os_call {
     enum os_call_kind kind;
-    int fd;              /* of the file, or of the directory for the calls by name; -1 if none */
-    const char *name;    /* path or name, or NULL */
-    const char *to;      /* rename: the new name */
-    const void *data;    /* write: the bytes */
+    int fd;           /* of the file, or of the directory for the calls by name; -1 if none */
+    const char *name; /* path or name, or NULL */
+    const char *to;   /* rename: the new name */
+    const void *data; /* write: the bytes */
     uint64_t offset;
     size_t len;
 };
@@ -39,12 +54,12 @@ extern _Atomic int64_t os_clock_skew_ms;
 
 /* -- memory -- */
 
-void *os_alloc(size_t size) __attribute__((malloc)); /* uninitialised; NULL when there is none */
+void *os_alloc(size_t size) __attribute__((malloc));  /* uninitialised; NULL when there is none */
 void *os_calloc(size_t size) __attribute__((malloc)); /* zeroed */
-void *os_alloc_aligned(size_t align, size_t size); /* os_free() frees it */
+void *os_alloc_aligned(size_t align, size_t size);    /* os_free() frees it */
 void os_free(void *p);
 void os_wipe(void *p, size_t len); /* not optimised away */
-void os_wipe_stack(void); /* what calls that have returned left on this thread's stack, 32 KiB deep */
+void os_wipe_stack(void);          /* what calls that have returned left on this thread's stack, 32 KiB deep */
 /* Whole zeroed pages that no core shows; NULL when there are none. size and align are multiples of 4096, align a power of two
  * or 0. Freeing or dropping forgets the content (no need to wipe); dropped pages stay usable, and are zero when next touched. */
 void *os_pages_alloc(size_t size, size_t align);
@@ -56,8 +71,8 @@ void os_pages_free(void *p, size_t size); /* the size that was asked for; NULL i
 
 /* Fresh from the kernel each time, never from a pool of ours: a pool would repeat itself in a cloned VM. */
 int os_random(void *p, size_t len) KIST_MUST_USE;
-int64_t os_now_ms(void);   /* wall clock, since 1970, may jump */
-int64_t os_mono_us(void);  /* monotonic, for timeouts */
+int64_t os_now_ms(void);  /* wall clock, since 1970, may jump */
+int64_t os_mono_us(void); /* monotonic, for timeouts */
 void os_sleep_us(int64_t us);
 
 /* -- files; names are relative to an open directory -- */
@@ -65,8 +80,8 @@ void os_sleep_us(int64_t us);
 enum { OS_CREATE = 1, OS_EXCLUSIVE = 2, OS_READONLY = 4, OS_DIRECTORY = 8, OS_NOFOLLOW = 16 };
 
 struct os_stat {
-    uint64_t size;      /* bytes */
-    uint64_t blocks;    /* bytes really allocated */
+    uint64_t size;   /* bytes */
+    uint64_t blocks; /* bytes really allocated */
     uint64_t device, inode;
     uint32_t mode, links, owner;
 };
@@ -80,8 +95,8 @@ void os_close(int *fd); /* sets it to -1; -1 is fine */
 int os_read(int fd, void *p, size_t len, uint64_t offset, size_t *out_n) KIST_MUST_USE;
 /* All of it or an error (a short write goes on). */
 int os_write(int fd, const void *p, size_t len, uint64_t offset) KIST_MUST_USE;
-int os_sync(int fd) KIST_MUST_USE;      /* fdatasync */
-int os_sync_dir(int fd) KIST_MUST_USE;  /* fsync of a directory or of a file with its metadata */
+int os_sync(int fd) KIST_MUST_USE;     /* fdatasync */
+int os_sync_dir(int fd) KIST_MUST_USE; /* fsync of a directory or of a file with its metadata */
 int os_rename(int dir, const char *from, const char *to) KIST_MUST_USE;
 int os_unlink(int dir, const char *name) KIST_MUST_USE;
 int os_mkdir(int dir, const char *name) KIST_MUST_USE;
@@ -106,7 +121,7 @@ int os_map_copy(void *to, const void *from, size_t len) KIST_MUST_USE;
 
 enum os_lock { OS_SHARED, OS_EXCLUSIVE_LOCK };
 
-int os_lock_try(int fd, uint64_t byte, enum os_lock kind) KIST_MUST_USE; /* KIST_EBUSY if held */
+int os_lock_try(int fd, uint64_t byte, enum os_lock kind) KIST_MUST_USE;  /* KIST_EBUSY if held */
 int os_lock_wait(int fd, uint64_t byte, enum os_lock kind) KIST_MUST_USE; /* as long as it takes */
 void os_unlock(int fd, uint64_t byte);
 /* Would an exclusive lock be refused now? */

@@ -89,8 +89,7 @@ int os_read(int fd, void *p, size_t len, uint64_t offset, size_t *out_n)
     if (!file_range_fits(offset, len))
         return error_from_errno(errno);
     while (done < len) {
-        struct os_call call = {
-            .kind = OS_READ, .fd = fd, .offset = offset + done, .len = len - done};
+        struct os_call call = {.kind = OS_READ, .fd = fd, .offset = offset + done, .len = len - done};
         ssize_t n = file_allowed(&call);
         if (n > 0)
             n = pread(fd, (uint8_t *)p + done, (size_t)n, (off_t)call.offset);
@@ -112,11 +111,8 @@ int os_write(int fd, const void *p, size_t len, uint64_t offset)
     if (!file_range_fits(offset, len))
         return error_from_errno(errno);
     while (done < len) {
-        struct os_call call = {.kind = OS_WRITE,
-                               .fd = fd,
-                               .data = (const uint8_t *)p + done,
-                               .offset = offset + done,
-                               .len = len - done};
+        struct os_call call = {
+            .kind = OS_WRITE, .fd = fd, .data = (const uint8_t *)p + done, .offset = offset + done, .len = len - done};
         ssize_t n = file_allowed(&call);
         if (n > 0)
             n = pwrite(fd, call.data, (size_t)n, (off_t)call.offset);
@@ -182,8 +178,7 @@ int os_truncate(int fd, uint64_t size)
 int os_reserve(int fd, uint64_t offset, uint64_t len)
 {
     int r = -1;
-    if (file_range_fits(offset, len) &&
-        OS_HOOK_ASK(.kind = OS_RESERVE, .fd = fd, .offset = offset, .len = len) >= 0)
+    if (file_range_fits(offset, len) && OS_HOOK_ASK(.kind = OS_RESERVE, .fd = fd, .offset = offset, .len = len) >= 0)
         FILE_RETRY(r, fallocate(fd, 0, (off_t)offset, (off_t)len));
     return r < 0 ? error_from_errno(errno) : 0;
 }
@@ -192,8 +187,7 @@ static struct os_stat file_stat_of(const struct stat *st)
 {
     return (struct os_stat){
         .size = (uint64_t)st->st_size,
-        .blocks =
-            (uint64_t)st->st_blocks * 512, /* st_blocks counts 512 bytes, whatever the disk does */
+        .blocks = (uint64_t)st->st_blocks * 512, /* st_blocks counts 512 bytes, whatever the disk does */
         .device = st->st_dev,
         .inode = st->st_ino,
         .mode = st->st_mode,

@@ -36,16 +36,14 @@ const struct args_option_text args_options[OPT_COUNT] = {
 
 /* For getopt_long(): the options of mask. "+:": it stops at an argument, whatever POSIXLY_CORRECT
  * is, and tells a missing argument of an option from an unknown option. */
-static void args_tables(int mask, struct option longs[OPT_COUNT + 1],
-                        char letters[2 * OPT_COUNT + 3])
+static void args_tables(int mask, struct option longs[OPT_COUNT + 1], char letters[2 * OPT_COUNT + 3])
 {
     letters = stpcpy(letters, "+:");
     for (int i = 0; i < OPT_COUNT; i++) {
         const struct args_option_text *o = &args_options[i];
         if (!(mask >> i & 1))
             continue;
-        *longs++ = (struct option){o->name, o->argument ? required_argument : no_argument, NULL,
-                                   ARGS_LONG + i};
+        *longs++ = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, ARGS_LONG + i};
         if (o->letter)
             *letters++ = o->letter;
         if (o->letter && o->argument)
@@ -71,13 +69,11 @@ static int args_check_name(const char *command, int mask, const char *word)
     const char *name = word + 2;
     size_t len = strcspn(name, "=");
     for (int i = 0; i < OPT_COUNT; i++)
-        if (mask >> i & 1 && strlen(args_options[i].name) == len &&
-            memcmp(args_options[i].name, name, len) == 0)
+        if (mask >> i & 1 && strlen(args_options[i].name) == len && memcmp(args_options[i].name, name, len) == 0)
             return 0;
     if (args_is_secret_option(name, len))
-        return report_usage(
-            command, "secrets are not taken from the command line, where everybody can read them: "
-                     "use --key-file or --passphrase-fd");
+        return report_usage(command, "secrets are not taken from the command line, where everybody can read them: "
+                                     "use --key-file or --passphrase-fd");
     return report_usage(command, "unknown option --%.*s", len > 40 ? 40 : (int)len, name);
 }
 
@@ -96,8 +92,7 @@ static int args_complain(const char *command, int c)
         return report_usage(command, "--%s needs %s", args_options[optopt - ARGS_LONG].name,
                             args_options[optopt - ARGS_LONG].argument);
     if (optopt >= ARGS_LONG)
-        return report_usage(command, "--%s takes no argument",
-                            args_options[optopt - ARGS_LONG].name);
+        return report_usage(command, "--%s takes no argument", args_options[optopt - ARGS_LONG].name);
     if (optopt && c == ':')
         return report_usage(command, "-%c needs an argument", optopt);
     if (optopt > ' ' && optopt < 0x7f)
@@ -110,8 +105,7 @@ static bool args_is_word(int mask, const char *word)
 {
     if (word[0] != '-' || !word[1])
         return true;
-    return ((word[1] >= '0' && word[1] <= '9') || word[1] == '.') &&
-           args_letter(mask, word[1]) == OPT_COUNT;
+    return ((word[1] >= '0' && word[1] <= '9') || word[1] == '.') && args_letter(mask, word[1]) == OPT_COUNT;
 }
 
 /* The option at argv[optind], or the letters of several. */
@@ -140,8 +134,7 @@ static int args_option_read(struct args *a, const char *command, int mask, int a
 
 /* Options of mask out of argv, and the arguments between and behind them together to its front, as
  * a->words. With first_only it ends at the first argument. optind is left behind what was read. */
-static int args_read(struct args *a, const char *command, int mask, bool first_only, int argc,
-                     char **argv)
+static int args_read(struct args *a, const char *command, int mask, bool first_only, int argc, char **argv)
 {
     bool options = true;
     a->words = argv + 1;
@@ -183,9 +176,8 @@ static int args_parse_command(struct args *a, int argc, char **argv)
     if (r || args_has(a, OPT_HELP) || args_has(a, OPT_VERSION))
         return r;
     if (a->count < c->least || a->count > c->most)
-        return report_usage(c->name, "%s argument; usage: kist %s %s",
-                            a->count < c->least ? "a missing" : "an unexpected", c->name,
-                            c->arguments);
+        return report_usage(c->name, "%s argument; usage: kist %s %s", a->count < c->least ? "a missing" : "an unexpected",
+                            c->name, c->arguments);
     return 0;
 }
 
@@ -209,8 +201,7 @@ int args_parse(int argc, char **argv, struct args *out)
     return r;
 }
 
-int args_number(const struct args *a, enum args_option option, uint64_t max, uint64_t fallback,
-                uint64_t *out)
+int args_number(const struct args *a, enum args_option option, uint64_t max, uint64_t fallback, uint64_t *out)
 {
     const char *text = a->text[option];
     uint64_t v = 0;
@@ -224,8 +215,8 @@ int args_number(const struct args *a, enum args_option option, uint64_t max, uin
         v = v * 10 + (uint64_t)(*p - '0');
     }
     if (!good || v > max)
-        return report_usage(a->command->name, "--%s: a number from 0 to %llu",
-                            args_options[option].name, (unsigned long long)max);
+        return report_usage(a->command->name, "--%s: a number from 0 to %llu", args_options[option].name,
+                            (unsigned long long)max);
     *out = v;
     return 0;
 }
@@ -251,10 +242,8 @@ int args_time(const struct args *a, enum args_option option, int64_t *out_ms)
     size_t digits = strspn(text, "0123456789");
     if (value_parse_int((struct kist_bytes){text, digits}, &n) < 0 || n < 1 ||
         __builtin_mul_overflow(n, args_unit_ms(text + digits), &ms) || ms < 1 || ms > KIST_TTL_MAX)
-        return report_usage(
-            a->command->name,
-            "--%s: a time like 90 (seconds), 10m, 2h, 7d, at most 1,000 years; or never",
-            args_options[option].name);
+        return report_usage(a->command->name, "--%s: a time like 90 (seconds), 10m, 2h, 7d, at most 1,000 years; or never",
+                            args_options[option].name);
     *out_ms = ms;
     return 0;
 }

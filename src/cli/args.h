@@ -62,8 +62,7 @@ static inline bool args_has(const struct args *a, enum args_option option)
 
 /* The option's argument as a number from 0 to max, or fallback when it was not given. 0, or 2 after
  * saying what is wrong. */
-int args_number(const struct args *a, enum args_option option, uint64_t max, uint64_t fallback,
-                uint64_t *out) KIST_MUST_USE;
+int args_number(const struct args *a, enum args_option option, uint64_t max, uint64_t fallback, uint64_t *out) KIST_MUST_USE;
 /* A time: seconds, or a number with s, m, h, d, w; in milliseconds, 1 to KIST_TTL_MAX; never: -1;
  * not given: 0. */
 int args_time(const struct args *a, enum args_option option, int64_t *out_ms) KIST_MUST_USE;

@@ -33,8 +33,7 @@ static int backups_to_stdout(struct session *s, uint64_t since, uint64_t *out_re
 }
 
 /* Into a new file. */
-static int backups_to_file(struct session *s, const char *path, uint64_t since,
-                           uint64_t *out_revision)
+static int backups_to_file(struct session *s, const char *path, uint64_t since, uint64_t *out_revision)
 {
     struct backups t = {.fd = -1};
     int r = os_open(OS_AT_CWD, path, OS_EXCLUSIVE, &t.fd);
@@ -60,8 +59,7 @@ int backups_make(struct session *s)
         r = session_open(s, SESSION_READ);
     if (r)
         return r;
-    r = strcmp(path, "-") == 0 ? backups_to_stdout(s, since, &revision)
-                               : backups_to_file(s, path, since, &revision);
+    r = strcmp(path, "-") == 0 ? backups_to_stdout(s, since, &revision) : backups_to_file(s, path, since, &revision);
     if (r == 0)
         report_line(s->command, "revision %llu", (unsigned long long)revision);
     return r;

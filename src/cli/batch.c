@@ -90,9 +90,8 @@ static int batch_incr(struct batch *b, struct kist_txn *txn, const struct op *op
     char text[VALUE_TEXT];
     int64_t now;
     double now_float;
-    int r = op->by_float
-                ? kist_txn_increment_float(txn, op->key, op->by_f, &op->options, &now_float)
-                : kist_txn_increment(txn, op->key, op->by_i, &op->options, &now);
+    int r = op->by_float ? kist_txn_increment_float(txn, op->key, op->by_f, &op->options, &now_float)
+                         : kist_txn_increment(txn, op->key, op->by_i, &op->options, &now);
     if (r < 0)
         return r;
     (void)(op->by_float ? value_format_float(now_float, text) : value_format_int(now, text));
@@ -241,8 +240,7 @@ static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
     for (size_t looked = 0;;) {
         const uint8_t *p = i->chunk.data ? i->chunk.data + i->begin : NULL;
         size_t left = i->chunk.len - i->begin, n;
-        const uint8_t *newline =
-            p && left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
+        const uint8_t *newline = p && left > looked ? memchr(p + looked, '\n', left - looked) : NULL;
         if (newline || (i->end && left)) {
             *out = (struct kist_bytes){p, newline ? (size_t)(newline - p) : left};
             i->begin += out->len + (newline != NULL);
@@ -270,8 +268,7 @@ static int batch_import_line(struct batch_import *i, struct kist_bytes *out)
     }
 }
 
-static int batch_import_record(struct batch_import *i, struct kist_bytes line,
-                               struct kist_record *out)
+static int batch_import_record(struct batch_import *i, struct kist_bytes line, struct kist_record *out)
 {
     struct op op;
     int r = op_parse(line, &i->b.room, &op, &i->b.detail);

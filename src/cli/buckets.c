@@ -15,8 +15,8 @@ static int buckets_show(const struct kist_bucket_info *info, void *ctx)
     if (args_has(&s->args, OPT_JSON)) {
         output_format(&s->out, "{\"id\":\"%s\",\"name\":", info->id);
         json_add_string(&s->out.buf, name);
-        output_format(&s->out, ",\"default_ttl_ms\":%lld,\"created_ms\":%lld}\n",
-                      (long long)info->default_ttl_ms, (long long)info->created_ms);
+        output_format(&s->out, ",\"default_ttl_ms\":%lld,\"created_ms\":%lld}\n", (long long)info->default_ttl_ms,
+                      (long long)info->created_ms);
     } else {
         output_format(&s->out, "%s %s\n", info->id, info->name);
     }
@@ -62,8 +62,7 @@ static int buckets_change(struct session *s, const char *verb)
         return r;
     if (timed)
         return kist_bucket_set_ttl(s->bucket, ttl < 0 ? 0 : ttl);
-    return strcmp(verb, "delete") == 0 ? kist_bucket_delete(s->bucket)
-                                       : kist_bucket_rename(s->bucket, s->args.words[2]);
+    return strcmp(verb, "delete") == 0 ? kist_bucket_delete(s->bucket) : kist_bucket_rename(s->bucket, s->args.words[2]);
 }
 
 int buckets_run(struct session *s)
@@ -74,8 +73,7 @@ int buckets_run(struct session *s)
         return buckets_list(s);
     if (n == 2 && strcmp(verb, "create") == 0)
         return buckets_create(s, s->args.words[1]);
-    if ((n == 2 && (strcmp(verb, "delete") == 0 || strcmp(verb, "ttl") == 0)) ||
-        (n == 3 && strcmp(verb, "rename") == 0))
+    if ((n == 2 && (strcmp(verb, "delete") == 0 || strcmp(verb, "ttl") == 0)) || (n == 3 && strcmp(verb, "rename") == 0))
         return buckets_change(s, verb);
     return report_usage(s->command, "list, create NAME, rename NAME NEW, delete NAME or ttl NAME");
 }

@@ -15,16 +15,11 @@ static const struct {
     const char *name;
     size_t offset;
 } care_numbers[] = {
-    {"revision", offsetof(struct kist_stat, revision)},
-    {"keys", offsetof(struct kist_stat, keys)},
-    {"buckets", offsetof(struct kist_stat, buckets)},
-    {"disk_bytes", offsetof(struct kist_stat, disk_bytes)},
-    {"live_bytes", offsetof(struct kist_stat, live_bytes)},
-    {"dead_bytes", offsetof(struct kist_stat, dead_bytes)},
-    {"segments", offsetof(struct kist_stat, segments)},
-    {"index_bytes", offsetof(struct kist_stat, index_bytes)},
-    {"key_max", offsetof(struct kist_stat, key_max)},
-    {"value_max", offsetof(struct kist_stat, value_max)},
+    {"revision", offsetof(struct kist_stat, revision)},     {"keys", offsetof(struct kist_stat, keys)},
+    {"buckets", offsetof(struct kist_stat, buckets)},       {"disk_bytes", offsetof(struct kist_stat, disk_bytes)},
+    {"live_bytes", offsetof(struct kist_stat, live_bytes)}, {"dead_bytes", offsetof(struct kist_stat, dead_bytes)},
+    {"segments", offsetof(struct kist_stat, segments)},     {"index_bytes", offsetof(struct kist_stat, index_bytes)},
+    {"key_max", offsetof(struct kist_stat, key_max)},       {"value_max", offsetof(struct kist_stat, value_max)},
     {"txn_max", offsetof(struct kist_stat, txn_max)},
 };
 #define CARE_NUMBERS (sizeof care_numbers / sizeof care_numbers[0])
@@ -40,17 +35,14 @@ static void care_show_stat(struct session *s, const struct kist_stat *st, bool j
 {
     const char *engine = st->engine == KIST_ENGINE_LOG ? "log" : "memory";
     const char *sync = st->sync == KIST_SYNC_FULL ? "full" : "none";
-    output_format(&s->out,
-                  json ? "{\"engine\":\"%s\",\"sync\":\"%s\",\"suite\":%d"
-                       : "engine %s\nsync %s\nsuite %d\n",
-                  engine, sync, st->suite);
+    output_format(&s->out, json ? "{\"engine\":\"%s\",\"sync\":\"%s\",\"suite\":%d" : "engine %s\nsync %s\nsuite %d\n", engine,
+                  sync, st->suite);
     output_format(&s->out,
                   json ? ",\"key_generation\":%u,\"key_generations\":%u,\"failed\":%s"
                        : "key_generation %u\nkey_generations %u\nfailed %s\n",
                   st->key_generation, st->key_generations, st->failed ? "true" : "false");
     for (size_t i = 0; i < CARE_NUMBERS; i++)
-        output_format(&s->out, json ? ",\"%s\":%llu" : "%s %llu\n", care_numbers[i].name,
-                      care_number(st, i));
+        output_format(&s->out, json ? ",\"%s\":%llu" : "%s %llu\n", care_numbers[i].name, care_number(st, i));
     if (json)
         output_text(&s->out, "}\n");
 }
@@ -82,18 +74,14 @@ static void care_show_report(struct session *s, const struct kist_verify_report 
                          "\"problems\":%llu}\n"
                        : "segments %llu\nframes %llu\nvalues %llu\nbytes %llu\nrevision "
                          "%llu\nold_key_frames %llu\nproblems %llu\n",
-                  (unsigned long long)v->segments, (unsigned long long)v->frames,
-                  (unsigned long long)v->values, (unsigned long long)v->bytes,
-                  (unsigned long long)v->revision, (unsigned long long)v->old_key_frames,
+                  (unsigned long long)v->segments, (unsigned long long)v->frames, (unsigned long long)v->values,
+                  (unsigned long long)v->bytes, (unsigned long long)v->revision, (unsigned long long)v->old_key_frames,
                   (unsigned long long)v->problems);
 }
 
 int care_verify(struct session *s)
 {
-    struct kist_verify_options o = {.size = sizeof o,
-                                    .progress = session_progress(),
-                                    .problem = care_problem,
-                                    .problem_ctx = s};
+    struct kist_verify_options o = {.size = sizeof o, .progress = session_progress(), .problem = care_problem, .problem_ctx = s};
     struct kist_verify_report v = {0};
     int r = args_number(&s->args, OPT_AT_LEAST, INT64_MAX, 0, &o.at_least);
     if (r == 0)

@@ -43,8 +43,7 @@ static const char *credential_shown(const char *path)
     uint8_t key[KIST_SECRET_LEN];
     int r = kist_key_parse((struct kist_bytes){path, strlen(path)}, key, NULL);
     os_wipe(key, sizeof key);
-    return r == 0 ? "(not shown, for it looks like a key itself; the name of a file is wanted)"
-                  : path;
+    return r == 0 ? "(not shown, for it looks like a key itself; the name of a file is wanted)" : path;
 }
 
 static int credential_check_file(const char *command, const char *path, int fd)
@@ -60,8 +59,7 @@ static int credential_check_file(const char *command, const char *path, int fd)
     return 0;
 }
 
-static int credential_decode(const char *command, const char *path, const struct buf *text,
-                             struct credential *out)
+static int credential_decode(const char *command, const char *path, const struct buf *text, struct credential *out)
 {
     struct kist_detail detail = {""};
     int r = credential_room(out, KIST_SECRET_KEY, KIST_SECRET_LEN);
@@ -72,8 +70,7 @@ static int credential_decode(const char *command, const char *path, const struct
     credential_done(out);
     if (text->len == 0)
         return report_failed(command, "key file %s: empty", path);
-    return report_failed(command, "key file %s: %s", path,
-                         detail.text[0] ? detail.text : "not a key");
+    return report_failed(command, "key file %s: %s", path, detail.text[0] ? detail.text : "not a key");
 }
 
 static int credential_file(const char *command, const char *path, struct credential *out)
@@ -82,8 +79,7 @@ static int credential_file(const char *command, const char *path, struct credent
     const char *shown = credential_shown(path);
     int fd = -1, r = os_open(OS_AT_CWD, path, OS_READONLY, &fd);
     if (r < 0)
-        return report_code(command, r == KIST_EDENIED ? r : KIST_EIO, "cannot open key file %s: %s",
-                           shown, strerror(errno));
+        return report_code(command, r == KIST_EDENIED ? r : KIST_EIO, "cannot open key file %s: %s", shown, strerror(errno));
     buf_init(&text, true);
     r = credential_check_file(command, path, fd);
     if (r == 0)
@@ -99,8 +95,7 @@ static int credential_file(const char *command, const char *path, struct credent
     return r;
 }
 
-static int credential_passphrase(const char *command, const struct buf *text,
-                                 struct credential *out)
+static int credential_passphrase(const char *command, const struct buf *text, struct credential *out)
 {
     if (text->len == 0)
         return report_code(command, KIST_EKEY, "the passphrase is empty");
@@ -123,8 +118,7 @@ static int credential_fd(const struct args *a, enum args_option option, struct c
     (void)buf_reserve(&text, KIST_PASSPHRASE_MAX + 1);
     r = input_line((int)fd, KIST_PASSPHRASE_MAX, &text, &end);
     if (r == KIST_EIO)
-        r = report_failed(command, "cannot read the passphrase from descriptor %d: %s", (int)fd,
-                          strerror(errno));
+        r = report_failed(command, "cannot read the passphrase from descriptor %d: %s", (int)fd, strerror(errno));
     else if (r == KIST_ETOOBIG)
         r = report_failed(command, "the passphrase is longer than %u bytes", KIST_PASSPHRASE_MAX);
     else if (r == 0)
@@ -134,8 +128,7 @@ static int credential_fd(const struct args *a, enum args_option option, struct c
 }
 
 /* twice: it is a new one, and a mistyped one would lock everybody out. */
-static int credential_prompt(const char *command, const char *store, bool twice,
-                             struct credential *out)
+static int credential_prompt(const char *command, const char *store, bool twice, struct credential *out)
 {
     const char *question = twice ? "New passphrase" : "Passphrase";
     struct buf text, again;
@@ -144,8 +137,7 @@ static int credential_prompt(const char *command, const char *store, bool twice,
     int r = prompt_secret(command, question, store, KIST_PASSPHRASE_MAX, &text);
     if (r == 0 && twice && text.len)
         r = prompt_secret(command, "The same again", store, KIST_PASSPHRASE_MAX, &again);
-    if (r == 0 && twice && text.len &&
-        (text.len != again.len || memcmp(text.data, again.data, text.len) != 0))
+    if (r == 0 && twice && text.len && (text.len != again.len || memcmp(text.data, again.data, text.len) != 0))
         r = report_failed(command, "the two passphrases differ");
     if (r == 0)
         r = credential_passphrase(command, &text, out);
@@ -154,8 +146,7 @@ static int credential_prompt(const char *command, const char *store, bool twice,
     return r;
 }
 
-static int credential_get(const struct args *a, const char *store, bool twice,
-                          struct credential *out)
+static int credential_get(const struct args *a, const char *store, bool twice, struct credential *out)
 {
     const char *command = a->command->name, *path = os_getenv("KIST_KEY_FILE");
     if (args_has(a, OPT_KEY_FILE) && args_has(a, OPT_PASSPHRASE_FD))
@@ -182,11 +173,9 @@ int credential_first(const struct args *a, const char *store, struct credential 
 int credential_new(const struct args *a, const char *store, struct credential *out)
 {
     const char *command = a->command->name;
-    int given = args_has(a, OPT_NEW_KEY) + args_has(a, OPT_NEW_KEY_FILE) +
-                args_has(a, OPT_NEW_PASSPHRASE_FD);
+    int given = args_has(a, OPT_NEW_KEY) + args_has(a, OPT_NEW_KEY_FILE) + args_has(a, OPT_NEW_PASSPHRASE_FD);
     if (given > 1)
-        return report_usage(command,
-                            "only one of --new-key, --new-key-file and --new-passphrase-fd");
+        return report_usage(command, "only one of --new-key, --new-key-file and --new-passphrase-fd");
     if (args_has(a, OPT_NEW_KEY))
         return credential_make(command, a->text[OPT_NEW_KEY], out);
     if (args_has(a, OPT_NEW_KEY_FILE))

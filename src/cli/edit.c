@@ -44,8 +44,7 @@ static enum kist_type edit_type(const struct edit *e)
         return e->options.type;
     if (e->old.type == KIST_JSON)
         return KIST_JSON;
-    bool raw = e->old.type == KIST_RAW &&
-               value_detect((struct kist_bytes){e->old.data, e->old.len}) != KIST_RAW;
+    bool raw = e->old.type == KIST_RAW && value_detect((struct kist_bytes){e->old.data, e->old.len}) != KIST_RAW;
     return raw ? KIST_RAW : KIST_DETECT;
 }
 
@@ -82,8 +81,7 @@ static void edit_strip_newline(struct edit *e)
 
 static bool edit_unchanged(const struct edit *e)
 {
-    return e->old.data && e->text.len == e->old.len &&
-           (e->old.len == 0 || memcmp(e->text.data, e->old.data, e->old.len) == 0);
+    return e->old.data && e->text.len == e->old.len && (e->old.len == 0 || memcmp(e->text.data, e->old.data, e->old.len) == 0);
 }
 
 /* Is it fit to be stored? *out_again: no, but the user wants to mend it. */
@@ -95,9 +93,7 @@ static int edit_check(struct edit *e, enum kist_type type, bool *out_again)
     int r = value_check(&type, text);
     if (r == 0)
         return 0;
-    report_line(e->s->command, "%s",
-                r == KIST_EJSON ? "the text is not valid JSON"
-                                : "the text is not a number of its type");
+    report_line(e->s->command, "%s", r == KIST_EJSON ? "the text is not valid JSON" : "the text is not a number of its type");
     *out_again = prompt_yes("Edit it again? [Y/n] ", true);
     return *out_again ? 0 : report_code(e->s->command, r, "nothing is stored");
 }

@@ -73,8 +73,7 @@ static void editor_signal(pid_t child, int number, int depth)
     size_t n = 0;
     int fd = -1;
     (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)child, (int)child);
-    if (depth > 0 && os_open(OS_AT_CWD, path, OS_READONLY, &fd) == 0 &&
-        os_read(fd, list, sizeof list - 1, 0, &n) == 0) {
+    if (depth > 0 && os_open(OS_AT_CWD, path, OS_READONLY, &fd) == 0 && os_read(fd, list, sizeof list - 1, 0, &n) == 0) {
         list[n] = '\0';
         for (char *p = list, *end; *p; p = *end ? end + 1 : end) {
             long pid = strtol(p, &end, 10);
@@ -124,14 +123,11 @@ int editor_run(const char *command, struct editor *e, const char *path)
     if (WIFSIGNALED(status)) {
         if (WTERMSIG(status) == SIGINT)
             e->ended_by = SIGINT;
-        return report_failed(command, "the editor was ended by signal %d: nothing is stored",
-                             WTERMSIG(status));
+        return report_failed(command, "the editor was ended by signal %d: nothing is stored", WTERMSIG(status));
     }
     if (WEXITSTATUS(status) == 127 || WEXITSTATUS(status) == 126)
-        return report_failed(
-            command, "the editor cannot be run (VISUAL or EDITOR say which): nothing is stored");
+        return report_failed(command, "the editor cannot be run (VISUAL or EDITOR say which): nothing is stored");
     if (WEXITSTATUS(status) != 0)
-        return report_failed(command, "the editor failed (exit status %d): nothing is stored",
-                             WEXITSTATUS(status));
+        return report_failed(command, "the editor failed (exit status %d): nothing is stored", WEXITSTATUS(status));
     return 0;
 }

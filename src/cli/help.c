@@ -20,9 +20,8 @@ static void help_options(struct output *out, int mask)
 
 static void help_command(struct output *out, const struct args_command *c)
 {
-    output_format(out, "usage: kist [-s STORE] %s%s%s%s\n\n%s.\n", c->name,
-                  c->options ? " [OPTION...]" : "", *c->arguments ? " " : "", c->arguments,
-                  c->summary);
+    output_format(out, "usage: kist [-s STORE] %s%s%s%s\n\n%s.\n", c->name, c->options ? " [OPTION...]" : "",
+                  *c->arguments ? " " : "", c->arguments, c->summary);
     if (*c->text)
         output_format(out, "\n%s\n", c->text);
     if (c->options) {
@@ -39,10 +38,8 @@ void help_show(struct output *out, const struct args_command *command)
         help_command(out, command);
         return;
     }
-    output_text(
-        out,
-        "usage: kist [-s STORE] COMMAND [OPTION...] [ARGUMENT...]\n\n"
-        "An encrypted, durable key-value store.\n\nCommands (kist COMMAND --help says more):\n");
+    output_text(out, "usage: kist [-s STORE] COMMAND [OPTION...] [ARGUMENT...]\n\n"
+                     "An encrypted, durable key-value store.\n\nCommands (kist COMMAND --help says more):\n");
     for (const struct args_command *c = args_commands; c->name; c++)
         output_format(out, "  %-8s %s\n", c->name, c->summary);
     output_text(out, "\nOptions of all commands:\n");

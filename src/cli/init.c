@@ -48,6 +48,5 @@ int init_run(struct session *s)
         session_forget_key(s, &c, r);
 done:
     credential_done(&c);
-    return r == KIST_EEXIST ? report_code(s->command, r, "there is a store at %s already", path)
-                            : r;
+    return r == KIST_EEXIST ? report_code(s->command, r, "there is a store at %s already", path) : r;
 }

@@ -67,8 +67,7 @@ int input_file(const char *command, const char *path, size_t limit, struct buf *
         return r;
     r = input_all(fd, limit, out);
     if (r == KIST_EIO)
-        r = report_failed(command, "cannot read %s: %s", fd ? path : "standard input",
-                          strerror(errno));
+        r = report_failed(command, "cannot read %s: %s", fd ? path : "standard input", strerror(errno));
     else if (r == KIST_ETOOBIG)
         r = report_code(command, r, "%s: more than %zu bytes", fd ? path : "standard input", limit);
     input_close(&fd);

@@ -102,8 +102,7 @@ int list_run(struct session *s)
 {
     const struct args *a = &s->args;
     struct list l = {.s = s, .values = args_has(a, OPT_VALUES), .json = args_has(a, OPT_JSON)};
-    struct kist_range range = {
-        .size = sizeof range, .reverse = args_has(a, OPT_REVERSE), .keys_only = !l.values};
+    struct kist_range range = {.size = sizeof range, .reverse = args_has(a, OPT_REVERSE), .keys_only = !l.values};
     uint64_t limit;
     l.end = args_has(a, OPT_NUL) ? '\0' : '\n';
     l.terminal = !l.json && output_is_terminal(&s->out);

@@ -136,8 +136,7 @@ static int prompt_quietly(int fd, const struct buf *question, size_t limit, stru
 static int prompt_alone(int fd, const struct buf *question, size_t limit, struct buf *out)
 {
     unsigned terminal = 0;
-    bool locked =
-        ioctl(fd, TIOCGDEV, &terminal) == 0 && os_lock_wait(fd, terminal, OS_EXCLUSIVE_LOCK) == 0;
+    bool locked = ioctl(fd, TIOCGDEV, &terminal) == 0 && os_lock_wait(fd, terminal, OS_EXCLUSIVE_LOCK) == 0;
     int r = prompt_quietly(fd, question, limit, out);
     if (locked)
         os_unlock(fd, terminal);
@@ -168,8 +167,7 @@ static int prompt_ask(int fd, const struct buf *question, size_t limit, struct b
     return r;
 }
 
-int prompt_secret(const char *command, const char *question, const char *store, size_t limit,
-                  struct buf *out)
+int prompt_secret(const char *command, const char *question, const char *store, size_t limit, struct buf *out)
 {
     struct buf line;
     int fd = -1;
@@ -185,9 +183,7 @@ int prompt_secret(const char *command, const char *question, const char *store, 
     os_close(&fd);
     if (r == KIST_ETOOBIG)
         return report_failed(command, "the passphrase is longer than %zu bytes", limit);
-    return r == KIST_EIO || r == KIST_ETIMEOUT
-               ? report_failed(command, "cannot read from the terminal")
-               : r;
+    return r == KIST_EIO || r == KIST_ETIMEOUT ? report_failed(command, "cannot read from the terminal") : r;
 }
 
 bool prompt_yes(const char *question, bool fallback)

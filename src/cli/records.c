@@ -65,9 +65,7 @@ int records_put(struct session *s)
     if (r)
         return r;
     buf_init(&room, true);
-    r = session_bucket(
-        s,
-        SESSION_WRITE); /* first: the passphrase may be on the same pipe, in front of the value */
+    r = session_bucket(s, SESSION_WRITE); /* first: the passphrase may be on the same pipe, in front of the value */
     if (r == 0)
         r = records_value(s, &room, &value);
     if (r == 0)
@@ -126,8 +124,7 @@ int records_incr(struct session *s)
     else if (r == 0)
         r = kist_increment_float(s->bucket, session_word(s, 0), by_float, &o, &now_float, NULL);
     if (r == 0) {
-        buf_add(&s->out.buf, text,
-                is_float ? value_format_float(now_float, text) : value_format_int(now, text));
+        buf_add(&s->out.buf, text, is_float ? value_format_float(now_float, text) : value_format_int(now, text));
         output_text(&s->out, "\n");
     }
     return r;

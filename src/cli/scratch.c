@@ -76,8 +76,7 @@ static int scratch_wipe_entry(const char *name, void *ctx)
 {
     const struct scratch_level *level = ctx;
     struct scratch_level below = {-1, level->depth + 1};
-    if (below.depth < SCRATCH_DEPTH &&
-        os_open(level->dir, name, OS_DIRECTORY | OS_NOFOLLOW, &below.dir) == 0) {
+    if (below.depth < SCRATCH_DEPTH && os_open(level->dir, name, OS_DIRECTORY | OS_NOFOLLOW, &below.dir) == 0) {
         scratch_wipe_all(&below);
         os_close(&below.dir);
         (void)unlinkat(level->dir, name, AT_REMOVEDIR);
@@ -109,11 +108,9 @@ static int scratch_sweep_entry(const char *name, void *ctx)
 {
     int parent = *(int *)ctx, dir = -1, lock = -1;
     struct os_stat st;
-    if (strncmp(name, SCRATCH_PREFIX, strlen(SCRATCH_PREFIX)) != 0 ||
-        os_open(parent, name, OS_DIRECTORY | OS_NOFOLLOW, &dir) < 0)
+    if (strncmp(name, SCRATCH_PREFIX, strlen(SCRATCH_PREFIX)) != 0 || os_open(parent, name, OS_DIRECTORY | OS_NOFOLLOW, &dir) < 0)
         return 0;
-    if (os_stat(dir, &st) == 0 && st.owner == getuid() &&
-        os_open(dir, SCRATCH_LOCK, OS_NOFOLLOW, &lock) == 0 &&
+    if (os_stat(dir, &st) == 0 && st.owner == getuid() && os_open(dir, SCRATCH_LOCK, OS_NOFOLLOW, &lock) == 0 &&
         os_lock_try(lock, 0, OS_EXCLUSIVE_LOCK) == 0)
         (void)scratch_remove(parent, name, dir);
     os_close(&lock);
@@ -148,15 +145,12 @@ int scratch_open(const char *command, const char *file, struct scratch *out)
     if (scratch_parent(parent, &s.parent) < 0) {
         parent = "/dev/shm";
         if (scratch_parent(parent, &s.parent) < 0)
-            return report_failed(
-                command,
-                "no place in memory for the text: neither XDG_RUNTIME_DIR nor /dev/shm is a tmpfs");
+            return report_failed(command, "no place in memory for the text: neither XDG_RUNTIME_DIR nor /dev/shm is a tmpfs");
     }
     if (os_list(s.parent, scratch_sweep_entry, &s.parent) < 0)
         errno = 0; /* what others have left is not our errand */
     if (scratch_make(&s) < 0) {
-        int r = report_failed(command, "cannot make a private directory in %s: %s", parent,
-                              strerror(errno));
+        int r = report_failed(command, "cannot make a private directory in %s: %s", parent, strerror(errno));
         scratch_close(command, &s);
         return r;
     }
@@ -186,11 +180,9 @@ static int scratch_read_file(const char *command, int fd, struct buf *out)
     struct os_stat st;
     size_t n = 0;
     if (os_stat(fd, &st) < 0 || !S_ISREG(st.mode))
-        return report_failed(command,
-                             "what the editor left is not a plain file: nothing is stored");
+        return report_failed(command, "what the editor left is not a plain file: nothing is stored");
     if (st.size > KIST_VALUE_MAX)
-        return report_code(command, KIST_ETOOBIG,
-                           "the text is larger than %u bytes: nothing is stored", KIST_VALUE_MAX);
+        return report_code(command, KIST_ETOOBIG, "the text is larger than %u bytes: nothing is stored", KIST_VALUE_MAX);
     uint8_t *to = buf_grow(out, (size_t)st.size);
     if (!to)
         return KIST_ENOMEM;
@@ -206,11 +198,9 @@ int scratch_read(const char *command, struct scratch *s, struct buf *out)
     if (fstatat(s->dir, s->file, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return report_failed(command, "the editor left no file: nothing is stored");
     if (!S_ISREG(st.st_mode))
-        return report_failed(command,
-                             "what the editor left is not a plain file: nothing is stored");
+        return report_failed(command, "what the editor left is not a plain file: nothing is stored");
     if (os_open(s->dir, s->file, OS_READONLY | OS_NOFOLLOW, &fd) < 0)
-        return report_failed(command, "cannot read the text: %s: nothing is stored",
-                             strerror(errno));
+        return report_failed(command, "cannot read the text: %s: nothing is stored", strerror(errno));
     int r = scratch_read_file(command, fd, out);
     os_close(&fd);
     return r;

@@ -35,8 +35,7 @@ int session_path(struct session *s, const char **out_path)
     if (!path)
         path = session_default_path();
     if (!path)
-        return report_usage(s->command,
-                            "no store: give -s STORE or set KIST_STORE (HOME is not set)");
+        return report_usage(s->command, "no store: give -s STORE or set KIST_STORE (HOME is not set)");
     if (!*path)
         return report_usage(s->command, "the path of the store is empty");
     *out_path = path;
@@ -52,8 +51,7 @@ static int session_sync(struct session *s, enum kist_sync *out)
     return 0;
 }
 
-int session_options(struct session *s, const struct credential *c, const char **out_path,
-                    struct kist_options *out)
+int session_options(struct session *s, const struct credential *c, const char **out_path, struct kist_options *out)
 {
     struct kist_options o = {.size = sizeof o, .detail = &s->detail, .key = c->secret};
     int r = session_path(s, out_path);
@@ -162,8 +160,7 @@ static int session_show(const char *what, uint64_t done, uint64_t total, void *c
     int n = total ? snprintf(line, sizeof line, "\r\033[K%s: %llu %%", what,
                              (unsigned long long)(100.0 * (double)done / (double)total))
                   : snprintf(line, sizeof line, "\r\033[K%s: %llu", what, (unsigned long long)done);
-    if (n > 0 &&
-        write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)
+    if (n > 0 && write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)
         return 0; /* nobody looks: no reason to stop */
     return 0;
 }

@@ -22,12 +22,10 @@ enum session_need { SESSION_READ, SESSION_WRITE };
 int session_open(struct session *s, enum session_need need) KIST_MUST_USE;
 int session_bucket(struct session *s, enum session_need need) KIST_MUST_USE;
 /* The same with a secret that is at hand. */
-int session_open_with(struct session *s, const struct credential *c,
-                      enum kist_open_mode mode) KIST_MUST_USE;
+int session_open_with(struct session *s, const struct credential *c, enum kist_open_mode mode) KIST_MUST_USE;
 int session_path(struct session *s, const char **out_path) KIST_MUST_USE; /* where the store is */
 /* The same, and the options that all ways of opening it share. */
-int session_options(struct session *s, const struct credential *c, const char **out_path,
-                    struct kist_options *out) KIST_MUST_USE;
+int session_options(struct session *s, const struct credential *c, const char **out_path, struct kist_options *out) KIST_MUST_USE;
 /* Say why it failed: detail, or when that is "" what the store has said about it. where: as for
  * report_error(). Returns the exit status. */
 int session_failed(const struct session *s, const char *where, int code, const char *detail);

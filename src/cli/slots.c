@@ -25,8 +25,8 @@ static int slots_list(struct session *s)
         r = kist_slot_list(s->store, slots, &n);
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct kist_bytes label = {slots[i].label, strlen(slots[i].label)};
-        output_format(&s->out, json ? "{\"slot\":%d,\"kind\":\"%s\",\"label\":" : "%d %s ",
-                      slots[i].slot, slots_kind(slots[i].kind));
+        output_format(&s->out, json ? "{\"slot\":%d,\"kind\":\"%s\",\"label\":" : "%d %s ", slots[i].slot,
+                      slots_kind(slots[i].kind));
         json_add_string(&s->out.buf, json_is_utf8(label) ? label : KIST_STR("?"));
         output_text(&s->out, json ? "}\n" : "\n");
     }

@@ -125,8 +125,7 @@ int keyring_copy(const struct keyring *kr, struct keyring **out)
 /* What the root key alone decides. */
 static void keyring_rooted(struct keyring *kr)
 {
-    int rc = crypto_kdf_derive_from_key(kr->check_key, sizeof kr->check_key, 1,
-                                        KEYRING_CHECK_CONTEXT, kr->root);
+    int rc = crypto_kdf_derive_from_key(kr->check_key, sizeof kr->check_key, 1, KEYRING_CHECK_CONTEXT, kr->root);
     assert(rc == 0);
 }
 
@@ -164,8 +163,7 @@ static void keyring_derive_own(const uint8_t root[SLOT_ROOT], uint64_t id, uint8
     assert(rc == 0);
 }
 
-void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id, uint8_t *out,
-                    size_t out_len)
+void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id, uint8_t *out, size_t out_len)
 {
     keyring_check(kr);
     assert(out_len >= crypto_kdf_BYTES_MIN && out_len <= crypto_kdf_BYTES_MAX);
@@ -329,23 +327,20 @@ static uint64_t keyring_slot_work(const struct keyring *kr, int except)
 
 /* Wrap the root key into a slot, used or not; it is unchanged on failure. What a reader would
  * refuse is refused here, before the time for it is spent. */
-static int keyring_slot_put(struct keyring *kr, int slot, const struct unlock *u, const void *label,
-                            size_t label_len)
+static int keyring_slot_put(struct keyring *kr, int slot, const struct unlock *u, const void *label, size_t label_len)
 {
     struct unlock_kdf kdf;
     int rc = unlock_kdf_new(u, &kdf);
     if (rc == 0 && keyring_slot_work(kr, slot) + kdf.ops * kdf.mem > KEYRING_WORK_MAX)
         rc = KIST_ETOOBIG;
     if (rc == 0)
-        rc = slot_wrap(u, kr->store_id, kr->root, label, label_len, (uint64_t)os_now_ms(),
-                       kr->slots[slot]);
+        rc = slot_wrap(u, kr->store_id, kr->root, label, label_len, (uint64_t)os_now_ms(), kr->slots[slot]);
     if (rc == 0)
         kr->revision++;
     return rc;
 }
 
-int keyring_slot_add(struct keyring *kr, const struct unlock *u, const void *label,
-                     size_t label_len, int *out_slot)
+int keyring_slot_add(struct keyring *kr, const struct unlock *u, const void *label, size_t label_len, int *out_slot)
 {
     int slot = 0;
     keyring_check(kr);
@@ -384,16 +379,14 @@ int keyring_slot_remove(struct keyring *kr, int slot)
  * slot that is u's but was changed, or that costs more than u allows, does not end the search:
  * another one may be whole. What the slots before the right one answered is no failure, so nobody
  * is told. */
-static int keyring_slots_open(const uint8_t *slots, int from, const struct unlock *u,
-                              const uint8_t *store_id, uint8_t out_root[SLOT_ROOT], int *out_slot,
-                              struct error_detail *detail)
+static int keyring_slots_open(const uint8_t *slots, int from, const struct unlock *u, const uint8_t *store_id,
+                              uint8_t out_root[SLOT_ROOT], int *out_slot, struct error_detail *detail)
 {
     struct error_detail worst = {.text = ""};
     int rc = unlock_check(u);
     if (rc)
         return error_set(detail, rc, "not something that opens a store");
-    rc = error_set(&worst, KIST_EKEY, "no key slot takes %s",
-                   u->kind == UNLOCK_PASSPHRASE ? "a passphrase" : "a raw key");
+    rc = error_set(&worst, KIST_EKEY, "no key slot takes %s", u->kind == UNLOCK_PASSPHRASE ? "a passphrase" : "a raw key");
     for (int i = from; i < KEYRING_SLOTS; i++) {
         const uint8_t *slot = slots + i * SLOT_SIZE;
         if (slot[0] != u->kind)
@@ -438,17 +431,15 @@ static int keyring_encode_list(const struct keyring *kr, uint8_t *header, size_t
         memcpy(p + 12, keys[i]->key, SEAL_KEY);
     }
     keyring_derive_own(kr->root, KEYRING_ID_LIST, key);
-    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(
-        header + KEYRING_AT_SEALED, NULL, plain, count * KEYRING_ENTRY, header, KEYRING_AT_NONCE,
-        NULL, header + KEYRING_AT_NONCE, key);
+    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(header + KEYRING_AT_SEALED, NULL, plain, count * KEYRING_ENTRY, header,
+                                                     KEYRING_AT_NONCE, NULL, header + KEYRING_AT_NONCE, key);
     sodium_memzero(key, sizeof key);
     secret_free(&plain);
     return 0;
 }
 
 /* The MAC of everything before it. */
-static void keyring_mac(const uint8_t root[SLOT_ROOT], const uint8_t *header, size_t len,
-                        uint8_t out[KEYRING_MAC])
+static void keyring_mac(const uint8_t root[SLOT_ROOT], const uint8_t *header, size_t len, uint8_t out[KEYRING_MAC])
 {
     uint8_t key[32];
     keyring_derive_own(root, KEYRING_ID_MAC, key);
@@ -456,8 +447,7 @@ static void keyring_mac(const uint8_t root[SLOT_ROOT], const uint8_t *header, si
     sodium_memzero(key, sizeof key);
 }
 
-static void keyring_encode_fields(const struct keyring *kr, uint8_t *header, size_t len,
-                                  size_t count)
+static void keyring_encode_fields(const struct keyring *kr, uint8_t *header, size_t len, size_t count)
 {
     memcpy(header, keyring_magic, sizeof keyring_magic);
     bytes_put16(header + KEYRING_AT_VERSION, KEYRING_FORMAT);
@@ -508,12 +498,10 @@ static int keyring_decode_outside(const uint8_t *header, size_t len, struct erro
         return error_set(detail, KIST_ECORRUPT, "the header ends after %zu bytes", len);
     unsigned version = bytes_get16(header + KEYRING_AT_VERSION);
     if (version > KEYRING_FORMAT)
-        return error_set(detail, KIST_ENEWER, "header format %u; this kist reads up to %d", version,
-                         KEYRING_FORMAT);
+        return error_set(detail, KIST_ENEWER, "header format %u; this kist reads up to %d", version, KEYRING_FORMAT);
     if (version == 0)
         return error_set(detail, KIST_ECORRUPT, "header format 0");
-    if (len < KEYRING_LENGTH(1) || len > KEYRING_ENCODED_MAX ||
-        bytes_get32(header + KEYRING_AT_LENGTH) != len)
+    if (len < KEYRING_LENGTH(1) || len > KEYRING_ENCODED_MAX || bytes_get32(header + KEYRING_AT_LENGTH) != len)
         return error_set(detail, KIST_ECORRUPT, "the header has %zu bytes, not what it says", len);
     return 0;
 }
@@ -530,12 +518,11 @@ static int keyring_decode_slots(const uint8_t *slots, struct error_detail *detai
         work += info.ops * info.mem;
     }
     if (work > KEYRING_WORK_MAX)
-        return error_set(
-            detail, KIST_ECORRUPT,
-            "the passphrases in the header cost %llu MiB of Argon2id together, "
-            "passes times memory: only %llu are accepted, and no kist writes more. Put "
-            "back an older copy of the header",
-            (unsigned long long)(work >> 20), (unsigned long long)(KEYRING_WORK_MAX >> 20));
+        return error_set(detail, KIST_ECORRUPT,
+                         "the passphrases in the header cost %llu MiB of Argon2id together, "
+                         "passes times memory: only %llu are accepted, and no kist writes more. Put "
+                         "back an older copy of the header",
+                         (unsigned long long)(work >> 20), (unsigned long long)(KEYRING_WORK_MAX >> 20));
     return 0;
 }
 
@@ -548,18 +535,16 @@ static int keyring_decode_fields(const uint8_t *header, size_t len, struct error
     if (memcmp(sum, header + checked, sizeof sum))
         return error_set(detail, KIST_ECORRUPT, "the header is damaged: its checksum is wrong");
     if (!seal_suite_known(header[KEYRING_AT_SUITE]) || header[KEYRING_AT_FLAGS])
-        return error_set(detail, KIST_ENEWER, "an unknown suite (%d) or flag (%d)",
-                         (int)header[KEYRING_AT_SUITE], (int)header[KEYRING_AT_FLAGS]);
+        return error_set(detail, KIST_ENEWER, "an unknown suite (%d) or flag (%d)", (int)header[KEYRING_AT_SUITE],
+                         (int)header[KEYRING_AT_FLAGS]);
     uint32_t count = bytes_get32(header + KEYRING_AT_COUNT);
     if (count == 0 || count > KEYRING_KEYS || KEYRING_LENGTH(count) != len)
-        return error_set(detail, KIST_ECORRUPT, "the header does not fit %u data keys",
-                         (unsigned)count);
+        return error_set(detail, KIST_ECORRUPT, "the header does not fit %u data keys", (unsigned)count);
     int rc = keyring_decode_slots(header + KEYRING_AT_SLOTS, detail);
     if (rc)
         return rc;
     if (!seal_suite_available(header[KEYRING_AT_SUITE]))
-        return error_set(detail, KIST_ENOTSUP, "suite %d: this machine lacks the instructions",
-                         (int)header[KEYRING_AT_SUITE]);
+        return error_set(detail, KIST_ENOTSUP, "suite %d: this machine lacks the instructions", (int)header[KEYRING_AT_SUITE]);
     return 0;
 }
 
@@ -570,9 +555,9 @@ static int keyring_decode_list(struct keyring *kr, const uint8_t *header)
     size_t count = bytes_get32(header + KEYRING_AT_COUNT);
     int rc = 0;
     keyring_derive_own(kr->root, KEYRING_ID_LIST, key);
-    if (crypto_aead_xchacha20poly1305_ietf_decrypt(
-            kr->list, NULL, NULL, header + KEYRING_AT_SEALED, count * KEYRING_ENTRY + SEAL_TAG,
-            header, KEYRING_AT_NONCE, header + KEYRING_AT_NONCE, key))
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(kr->list, NULL, NULL, header + KEYRING_AT_SEALED,
+                                                   count * KEYRING_ENTRY + SEAL_TAG, header, KEYRING_AT_NONCE,
+                                                   header + KEYRING_AT_NONCE, key))
         rc = KIST_ECORRUPT;
     for (size_t i = 0; i < count && rc == 0; i++) {
         const uint8_t *p = kr->list + i * KEYRING_ENTRY;
@@ -590,8 +575,7 @@ static int keyring_decode_list(struct keyring *kr, const uint8_t *header)
 }
 
 /* Everything that the root key, which kr has, vouches for. */
-static int keyring_decode_inside(struct keyring *kr, const uint8_t *header, size_t len,
-                                 struct error_detail *detail)
+static int keyring_decode_inside(struct keyring *kr, const uint8_t *header, size_t len, struct error_detail *detail)
 {
     uint8_t mac[KEYRING_MAC];
     keyring_mac(kr->root, header, len, mac);
@@ -607,8 +591,7 @@ static int keyring_decode_inside(struct keyring *kr, const uint8_t *header, size
     return rc ? error_set(detail, rc, "the list of data keys does not open") : 0;
 }
 
-int keyring_decode(const void *bytes, size_t len, const struct unlock *u, struct keyring **out,
-                   struct error_detail *detail)
+int keyring_decode(const void *bytes, size_t len, const struct unlock *u, struct keyring **out, struct error_detail *detail)
 {
     const uint8_t *header = bytes;
     struct keyring *kr;
@@ -620,8 +603,7 @@ int keyring_decode(const void *bytes, size_t len, const struct unlock *u, struct
         rc = keyring_alloc(&kr);
     if (rc)
         return rc;
-    rc = keyring_slots_open(header + KEYRING_AT_SLOTS, 0, u, header + KEYRING_AT_STORE_ID, kr->root,
-                            &slot, detail);
+    rc = keyring_slots_open(header + KEYRING_AT_SLOTS, 0, u, header + KEYRING_AT_STORE_ID, kr->root, &slot, detail);
     if (rc == 0)
         rc = keyring_decode_inside(kr, header, len, detail);
     if (rc)

@@ -71,8 +71,7 @@ size_t keyring_generations(const struct keyring *kr, struct keyring_generation o
 const uint8_t *keyring_check_key(const struct keyring *kr);
 /* A key for another purpose, out_len 16 to 64 bytes: crypto_kdf from the root key. "kisthead" and
  * "kistchck" are taken. */
-void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id, uint8_t *out,
-                    size_t out_len);
+void keyring_derive(const struct keyring *kr, const char purpose[8], uint64_t id, uint8_t *out, size_t out_len);
 
 /* Add a data key. KIST_ETOOBIG when there are KEYRING_KEYS, KIST_EIO. */
 int keyring_rotate(struct keyring *kr) KIST_MUST_USE;
@@ -82,16 +81,14 @@ int keyring_retire(struct keyring *kr, uint32_t generation) KIST_MUST_USE;
 /* Slots are numbered 0 to KEYRING_SLOTS - 1 and keep their number. KIST_ENOKEY: no such slot in
  * use. KIST_ETOOBIG from add and replace: all are used, or together they would cost more than
  * KEYRING_WORK_MAX. */
-int keyring_slot_add(struct keyring *kr, const struct unlock *u, const void *label,
-                     size_t label_len, int *out_slot) KIST_MUST_USE;
-int keyring_slot_replace(struct keyring *kr, int slot,
-                         const struct unlock *u) KIST_MUST_USE;      /* keeps the label */
-int keyring_slot_remove(struct keyring *kr, int slot) KIST_MUST_USE; /* KIST_EINVAL: the last one */
+int keyring_slot_add(struct keyring *kr, const struct unlock *u, const void *label, size_t label_len,
+                     int *out_slot) KIST_MUST_USE;
+int keyring_slot_replace(struct keyring *kr, int slot, const struct unlock *u) KIST_MUST_USE; /* keeps the label */
+int keyring_slot_remove(struct keyring *kr, int slot) KIST_MUST_USE;                          /* KIST_EINVAL: the last one */
 int keyring_slot_count(const struct keyring *kr);
 int keyring_slot_describe(const struct keyring *kr, int slot, struct slot_info *out) KIST_MUST_USE;
 /* The first slot, from number from on, that u opens: KIST_EKEY when none. Takes the time of a
  * decode. */
-int keyring_slot_find(const struct keyring *kr, const struct unlock *u, int from,
-                      int *out_slot) KIST_MUST_USE;
+int keyring_slot_find(const struct keyring *kr, const struct unlock *u, int from, int *out_slot) KIST_MUST_USE;
 
 #endif

@@ -40,8 +40,7 @@ static int keytext_from_hex(const char *text, uint8_t key[KEYTEXT_KEY], struct e
     return 0;
 }
 
-static int keytext_from_base64(const char *text, size_t len, uint8_t key[KEYTEXT_KEY],
-                               struct error_detail *detail)
+static int keytext_from_base64(const char *text, size_t len, uint8_t key[KEYTEXT_KEY], struct error_detail *detail)
 {
     bool padded = len == KEYTEXT_BASE64;
     const int variants[2] = {
@@ -54,8 +53,7 @@ static int keytext_from_base64(const char *text, size_t len, uint8_t key[KEYTEXT
         high |= (uint8_t)text[i] & 0x80;
     for (int i = 0; i < 2; i++) {
         size_t n = 0;
-        if (sodium_base642bin(got[i], KEYTEXT_KEY, text, len, NULL, &n, NULL, variants[i]) == 0 &&
-            n == KEYTEXT_KEY)
+        if (sodium_base642bin(got[i], KEYTEXT_KEY, text, len, NULL, &n, NULL, variants[i]) == 0 && n == KEYTEXT_KEY)
             found = i;
     }
     if (high) /* libsodium 1.0.18 takes these bytes for base64 */
@@ -64,13 +62,11 @@ static int keytext_from_base64(const char *text, size_t len, uint8_t key[KEYTEXT
         memcpy(key, got[found], KEYTEXT_KEY);
     sodium_memzero(got, sizeof got);
     if (found < 0)
-        return error_set(detail, KIST_EINVAL, "%zu characters, but not the base64 of 32 bytes",
-                         len);
+        return error_set(detail, KIST_EINVAL, "%zu characters, but not the base64 of 32 bytes", len);
     return 0;
 }
 
-int keytext_decode(const void *text, size_t len, uint8_t out_key[KEYTEXT_KEY],
-                   struct error_detail *detail)
+int keytext_decode(const void *text, size_t len, uint8_t out_key[KEYTEXT_KEY], struct error_detail *detail)
 {
     uint8_t key[KEYTEXT_KEY] = {0};
     const char *p = text;
@@ -101,10 +97,8 @@ int keytext_decode(const void *text, size_t len, uint8_t out_key[KEYTEXT_KEY],
 
 void keytext_encode(const uint8_t key[KEYTEXT_KEY], char out[KEYTEXT_SIZE])
 {
-    _Static_assert(sodium_base64_ENCODED_LEN(KEYTEXT_KEY, sodium_base64_VARIANT_ORIGINAL) ==
-                       KEYTEXT_SIZE,
+    _Static_assert(sodium_base64_ENCODED_LEN(KEYTEXT_KEY, sodium_base64_VARIANT_ORIGINAL) == KEYTEXT_SIZE,
                    "44 characters and a NUL");
-    char *p =
-        sodium_bin2base64(out, KEYTEXT_SIZE, key, KEYTEXT_KEY, sodium_base64_VARIANT_ORIGINAL);
+    char *p = sodium_bin2base64(out, KEYTEXT_SIZE, key, KEYTEXT_KEY, sodium_base64_VARIANT_ORIGINAL);
     assert(p == out);
 }

@@ -13,8 +13,7 @@
 /* Exactly 32 raw bytes; or 64 hex digits; or base64 (standard or url alphabet, 44 characters or 43
  * without padding), the last two with white space around. KIST_EINVAL, detail says what is wrong
  * without quoting any of it. */
-int keytext_decode(const void *text, size_t len, uint8_t out_key[KEYTEXT_KEY],
-                   struct error_detail *detail) KIST_MUST_USE;
+int keytext_decode(const void *text, size_t len, uint8_t out_key[KEYTEXT_KEY], struct error_detail *detail) KIST_MUST_USE;
 /* Standard base64, with padding. */
 void keytext_encode(const uint8_t key[KEYTEXT_KEY], char out[KEYTEXT_SIZE]);
 

@@ -25,13 +25,10 @@
 #include <sodium.h>
 
 _Static_assert(sizeof(crypto_aead_aes256gcm_state) <= SEAL_STATE, "the AES state fits");
-_Static_assert(crypto_aead_chacha20poly1305_IETF_KEYBYTES == SEAL_KEY &&
-                   crypto_aead_aes256gcm_KEYBYTES == SEAL_KEY &&
+_Static_assert(crypto_aead_chacha20poly1305_IETF_KEYBYTES == SEAL_KEY && crypto_aead_aes256gcm_KEYBYTES == SEAL_KEY &&
                    crypto_core_hchacha20_OUTPUTBYTES == SEAL_KEY,
                "one key size");
-_Static_assert(crypto_aead_chacha20poly1305_IETF_ABYTES == SEAL_TAG &&
-                   crypto_aead_aes256gcm_ABYTES == SEAL_TAG,
-               "one tag size");
+_Static_assert(crypto_aead_chacha20poly1305_IETF_ABYTES == SEAL_TAG && crypto_aead_aes256gcm_ABYTES == SEAL_TAG, "one tag size");
 
 #define SEAL_INNER_NONCE 12
 _Static_assert(crypto_aead_chacha20poly1305_IETF_NPUBBYTES == SEAL_INNER_NONCE &&
@@ -50,8 +47,7 @@ bool seal_suite_available(int suite)
     return suite == SEAL_XCHACHA || (suite == SEAL_AES && crypto_aead_aes256gcm_is_available());
 }
 
-void seal_begin(struct seal *s, int suite, const uint8_t key[SEAL_KEY],
-                const uint8_t nonce[SEAL_NONCE])
+void seal_begin(struct seal *s, int suite, const uint8_t key[SEAL_KEY], const uint8_t nonce[SEAL_NONCE])
 {
     assert(seal_suite_known(suite));
     s->suite = suite;
@@ -86,8 +82,8 @@ static const crypto_aead_aes256gcm_state *seal_aes(const struct seal *s)
     return (const crypto_aead_aes256gcm_state *)(const void *)s->state;
 }
 
-void seal_encrypt(const struct seal *s, uint32_t counter, const void *ad, size_t ad_len,
-                  const void *in, size_t in_len, void *out, uint8_t out_tag[SEAL_TAG])
+void seal_encrypt(const struct seal *s, uint32_t counter, const void *ad, size_t ad_len, const void *in, size_t in_len, void *out,
+                  uint8_t out_tag[SEAL_TAG])
 {
     uint8_t nonce[SEAL_INNER_NONCE], nothing;
     int rc;
@@ -95,16 +91,15 @@ void seal_encrypt(const struct seal *s, uint32_t counter, const void *ad, size_t
     if (in_len == 0)
         in = out = &nothing; /* libsodium wants an address even so */
     if (s->suite == SEAL_XCHACHA)
-        rc = crypto_aead_chacha20poly1305_ietf_encrypt_detached(out, out_tag, NULL, in, in_len, ad,
-                                                                ad_len, NULL, nonce, s->state);
+        rc =
+            crypto_aead_chacha20poly1305_ietf_encrypt_detached(out, out_tag, NULL, in, in_len, ad, ad_len, NULL, nonce, s->state);
     else
-        rc = crypto_aead_aes256gcm_encrypt_detached_afternm(out, out_tag, NULL, in, in_len, ad,
-                                                            ad_len, NULL, nonce, seal_aes(s));
+        rc = crypto_aead_aes256gcm_encrypt_detached_afternm(out, out_tag, NULL, in, in_len, ad, ad_len, NULL, nonce, seal_aes(s));
     assert(rc == 0);
 }
 
-int seal_decrypt(const struct seal *s, uint32_t counter, const void *ad, size_t ad_len,
-                 const void *in, size_t in_len, const uint8_t tag[SEAL_TAG], void *out)
+int seal_decrypt(const struct seal *s, uint32_t counter, const void *ad, size_t ad_len, const void *in, size_t in_len,
+                 const uint8_t tag[SEAL_TAG], void *out)
 {
     uint8_t nonce[SEAL_INNER_NONCE], nothing;
     int rc;
@@ -112,11 +107,9 @@ int seal_decrypt(const struct seal *s, uint32_t counter, const void *ad, size_t 
     if (in_len == 0)
         in = out = &nothing; /* libsodium wants an address even so */
     if (s->suite == SEAL_XCHACHA)
-        rc = crypto_aead_chacha20poly1305_ietf_decrypt_detached(out, NULL, in, in_len, tag, ad,
-                                                                ad_len, nonce, s->state);
+        rc = crypto_aead_chacha20poly1305_ietf_decrypt_detached(out, NULL, in, in_len, tag, ad, ad_len, nonce, s->state);
     else
-        rc = crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, in, in_len, tag, ad, ad_len,
-                                                            nonce, seal_aes(s));
+        rc = crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, in, in_len, tag, ad, ad_len, nonce, seal_aes(s));
     if (rc == 0)
         return 0;
     if (in_len) /* libsodium does it too, but does not promise it */
@@ -131,8 +124,7 @@ uint64_t seal_check(const uint8_t key[16], const void *p, size_t len)
     return bytes_get64(sum);
 }
 
-void seal_hash(uint8_t *out, size_t out_len, const uint8_t *key, size_t key_len, const void *p,
-               size_t len)
+void seal_hash(uint8_t *out, size_t out_len, const uint8_t *key, size_t key_len, const void *p, size_t len)
 {
     assert(out_len >= 16 && out_len <= 64 && (key_len == 0 || (key_len >= 16 && key_len <= 64)));
     int rc = crypto_generichash_blake2b(out, out_len, p, len, key, key_len);

@@ -35,12 +35,10 @@ enum {
 #define SLOT_COMMITMENT 32
 #define SLOT_AD (SLOT_STORE_ID + SLOT_AT_NONCE)
 
-_Static_assert(SLOT_AT_LABEL == SLOT_AT_KDF + UNLOCK_KDF_SIZE &&
-                   SLOT_AT_COMMITMENT == SLOT_AT_LABEL + SLOT_LABEL_MAX &&
+_Static_assert(SLOT_AT_LABEL == SLOT_AT_KDF + UNLOCK_KDF_SIZE && SLOT_AT_COMMITMENT == SLOT_AT_LABEL + SLOT_LABEL_MAX &&
                    SLOT_AT_NONCE == SLOT_AT_COMMITMENT + SLOT_COMMITMENT &&
                    SLOT_AT_SEALED == SLOT_AT_NONCE + crypto_aead_xchacha20poly1305_ietf_NPUBBYTES &&
-                   SLOT_SIZE ==
-                       SLOT_AT_SEALED + SLOT_ROOT + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+                   SLOT_SIZE == SLOT_AT_SEALED + SLOT_ROOT + crypto_aead_xchacha20poly1305_ietf_ABYTES,
                "the fields fill the slot");
 
 #define SLOT_CONTEXT "kistslot" /* crypto_kdf, under the slot key */
@@ -52,16 +50,15 @@ struct slot_keys {
     uint8_t commitment[SLOT_COMMITMENT];
 };
 
-static int slot_keys_make(const struct unlock *u, const struct unlock_kdf *kdf,
-                          struct slot_keys *out, struct error_detail *detail)
+static int slot_keys_make(const struct unlock *u, const struct unlock_kdf *kdf, struct slot_keys *out,
+                          struct error_detail *detail)
 {
     uint8_t key[UNLOCK_KEY];
     int rc = unlock_key(u, kdf, key, detail);
     if (rc)
         return rc;
     (void)crypto_kdf_derive_from_key(out->wrap, sizeof out->wrap, SLOT_ID_WRAP, SLOT_CONTEXT, key);
-    (void)crypto_kdf_derive_from_key(out->commitment, sizeof out->commitment, SLOT_ID_COMMITMENT,
-                                     SLOT_CONTEXT, key);
+    (void)crypto_kdf_derive_from_key(out->commitment, sizeof out->commitment, SLOT_ID_COMMITMENT, SLOT_CONTEXT, key);
     sodium_memzero(key, sizeof key);
     return 0;
 }
@@ -74,8 +71,8 @@ static void slot_ad(const uint8_t *slot, const uint8_t *store_id, uint8_t out[SL
 }
 
 /* Everything but commitment, nonce and ciphertext. */
-static void slot_put_head(uint8_t slot[SLOT_SIZE], const struct unlock_kdf *kdf, const void *label,
-                          size_t label_len, uint64_t created_ms)
+static void slot_put_head(uint8_t slot[SLOT_SIZE], const struct unlock_kdf *kdf, const void *label, size_t label_len,
+                          uint64_t created_ms)
 {
     memset(slot, 0, SLOT_SIZE);
     slot[SLOT_AT_KIND] = kdf->kind;
@@ -86,9 +83,8 @@ static void slot_put_head(uint8_t slot[SLOT_SIZE], const struct unlock_kdf *kdf,
         memcpy(slot + SLOT_AT_LABEL, label, label_len);
 }
 
-int slot_wrap(const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID],
-              const uint8_t root[SLOT_ROOT], const void *label, size_t label_len,
-              uint64_t created_ms, uint8_t out_slot[SLOT_SIZE])
+int slot_wrap(const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID], const uint8_t root[SLOT_ROOT], const void *label,
+              size_t label_len, uint64_t created_ms, uint8_t out_slot[SLOT_SIZE])
 {
     struct unlock_kdf kdf;
     struct slot_keys keys;
@@ -108,9 +104,8 @@ int slot_wrap(const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID],
         return rc;
     memcpy(slot + SLOT_AT_COMMITMENT, keys.commitment, SLOT_COMMITMENT);
     slot_ad(slot, store_id, ad);
-    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(slot + SLOT_AT_SEALED, NULL, root, SLOT_ROOT,
-                                                     ad, sizeof ad, NULL, slot + SLOT_AT_NONCE,
-                                                     keys.wrap);
+    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(slot + SLOT_AT_SEALED, NULL, root, SLOT_ROOT, ad, sizeof ad, NULL,
+                                                     slot + SLOT_AT_NONCE, keys.wrap);
     sodium_memzero(&keys, sizeof keys);
     memcpy(out_slot, slot, SLOT_SIZE);
     return 0;
@@ -123,8 +118,7 @@ static int slot_read(const uint8_t *slot, struct unlock_kdf *out, struct error_d
     uint8_t kind = slot[SLOT_AT_KIND];
     if (kind != UNLOCK_RAW && kind != UNLOCK_PASSPHRASE)
         return error_set(detail, KIST_ENEWER, "a key slot of an unknown kind: %d", (int)kind);
-    if (label_len > SLOT_LABEL_MAX ||
-        !sodium_is_zero(slot + SLOT_AT_ZERO, SLOT_AT_CREATED - SLOT_AT_ZERO) ||
+    if (label_len > SLOT_LABEL_MAX || !sodium_is_zero(slot + SLOT_AT_ZERO, SLOT_AT_CREATED - SLOT_AT_ZERO) ||
         !sodium_is_zero(slot + SLOT_AT_LABEL + label_len, SLOT_LABEL_MAX - label_len))
         return error_set(detail, KIST_ECORRUPT, "a key slot with bytes where none belong");
     return unlock_kdf_decode(kind, slot + SLOT_AT_KDF, out, detail);
@@ -152,9 +146,8 @@ int slot_describe(const uint8_t slot[SLOT_SIZE], struct slot_info *out, struct e
     return 0;
 }
 
-int slot_unwrap(const uint8_t slot[SLOT_SIZE], const struct unlock *u,
-                const uint8_t store_id[SLOT_STORE_ID], uint8_t out_root[SLOT_ROOT],
-                struct error_detail *detail)
+int slot_unwrap(const uint8_t slot[SLOT_SIZE], const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID],
+                uint8_t out_root[SLOT_ROOT], struct error_detail *detail)
 {
     struct unlock_kdf kdf;
     struct slot_keys keys;
@@ -169,9 +162,8 @@ int slot_unwrap(const uint8_t slot[SLOT_SIZE], const struct unlock *u,
     slot_ad(slot, store_id, ad);
     if (!secret_equal(keys.commitment, slot + SLOT_AT_COMMITMENT, SLOT_COMMITMENT))
         rc = error_set(detail, KIST_EKEY, "no key slot opens with it");
-    else if (crypto_aead_xchacha20poly1305_ietf_decrypt(root, NULL, NULL, slot + SLOT_AT_SEALED,
-                                                        SLOT_SIZE - SLOT_AT_SEALED, ad, sizeof ad,
-                                                        slot + SLOT_AT_NONCE, keys.wrap))
+    else if (crypto_aead_xchacha20poly1305_ietf_decrypt(root, NULL, NULL, slot + SLOT_AT_SEALED, SLOT_SIZE - SLOT_AT_SEALED, ad,
+                                                        sizeof ad, slot + SLOT_AT_NONCE, keys.wrap))
         rc = error_set(detail, KIST_ECORRUPT, "the right key, but its slot was changed");
     else
         memcpy(out_root, root, SLOT_ROOT);

@@ -28,19 +28,16 @@ struct slot_info {
 
 /* Wrap root for u. The label is stored readable. KIST_ETOOBIG (label), KIST_EINVAL (u),
  * KIST_ENOMEM, KIST_EIO. */
-int slot_wrap(const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID],
-              const uint8_t root[SLOT_ROOT], const void *label, size_t label_len,
-              uint64_t created_ms, uint8_t out_slot[SLOT_SIZE]) KIST_MUST_USE;
+int slot_wrap(const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID], const uint8_t root[SLOT_ROOT], const void *label,
+              size_t label_len, uint64_t created_ms, uint8_t out_slot[SLOT_SIZE]) KIST_MUST_USE;
 
 /* Read what is readable and refuse what no writer makes, needing no key and no memory:
  * KIST_ECORRUPT (limits are named), KIST_ENEWER for a kind that we do not know. */
-int slot_describe(const uint8_t slot[SLOT_SIZE], struct slot_info *out,
-                  struct error_detail *detail) KIST_MUST_USE;
+int slot_describe(const uint8_t slot[SLOT_SIZE], struct slot_info *out, struct error_detail *detail) KIST_MUST_USE;
 
 /* The root key. KIST_EKEY: not this passphrase or key (or an empty slot). KIST_ECORRUPT: the right
  * one, but the slot was changed. Else as slot_describe and unlock_key. */
-int slot_unwrap(const uint8_t slot[SLOT_SIZE], const struct unlock *u,
-                const uint8_t store_id[SLOT_STORE_ID], uint8_t out_root[SLOT_ROOT],
-                struct error_detail *detail) KIST_MUST_USE;
+int slot_unwrap(const uint8_t slot[SLOT_SIZE], const struct unlock *u, const uint8_t store_id[SLOT_STORE_ID],
+                uint8_t out_root[SLOT_ROOT], struct error_detail *detail) KIST_MUST_USE;
 
 #endif

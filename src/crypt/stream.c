@@ -47,10 +47,8 @@ enum {
 #define STREAM_SEALED_MAX (STREAM_CHUNK + STREAM_OVERHEAD)
 #define STREAM_AD (STREAM_MAC + STREAM_PREFIX)
 
-_Static_assert(STREAM_HEADER_MIN == STREAM_AT_CONTEXT + STREAM_CHECKSUM + STREAM_MAC,
-               "the header's length");
-_Static_assert(crypto_secretstream_xchacha20poly1305_HEADERBYTES ==
-                   STREAM_AT_CONTEXT_LEN - STREAM_AT_START,
+_Static_assert(STREAM_HEADER_MIN == STREAM_AT_CONTEXT + STREAM_CHECKSUM + STREAM_MAC, "the header's length");
+_Static_assert(crypto_secretstream_xchacha20poly1305_HEADERBYTES == STREAM_AT_CONTEXT_LEN - STREAM_AT_START,
                "secretstream's header");
 
 #define STREAM_KDF_CONTEXT "kiststrm" /* crypto_kdf, under the slot key */
@@ -95,19 +93,16 @@ struct stream_reader {
 
 /* -- the header -- */
 
-static int stream_keys_make(const struct unlock *u, const struct unlock_kdf *kdf,
-                            struct stream_keys *out, struct error_detail *detail)
+static int stream_keys_make(const struct unlock *u, const struct unlock_kdf *kdf, struct stream_keys *out,
+                            struct error_detail *detail)
 {
     uint8_t key[UNLOCK_KEY];
     int rc = unlock_key(u, kdf, key, detail);
     if (rc)
         return rc;
-    (void)crypto_kdf_derive_from_key(out->stream, sizeof out->stream, STREAM_ID_KEY,
-                                     STREAM_KDF_CONTEXT, key);
-    (void)crypto_kdf_derive_from_key(out->commitment, sizeof out->commitment, STREAM_ID_COMMITMENT,
-                                     STREAM_KDF_CONTEXT, key);
-    (void)crypto_kdf_derive_from_key(out->mac, sizeof out->mac, STREAM_ID_MAC, STREAM_KDF_CONTEXT,
-                                     key);
+    (void)crypto_kdf_derive_from_key(out->stream, sizeof out->stream, STREAM_ID_KEY, STREAM_KDF_CONTEXT, key);
+    (void)crypto_kdf_derive_from_key(out->commitment, sizeof out->commitment, STREAM_ID_COMMITMENT, STREAM_KDF_CONTEXT, key);
+    (void)crypto_kdf_derive_from_key(out->mac, sizeof out->mac, STREAM_ID_MAC, STREAM_KDF_CONTEXT, key);
     sodium_memzero(key, sizeof key);
     return 0;
 }
@@ -117,14 +112,12 @@ static void stream_header_close(uint8_t *header, size_t len, const struct stream
 {
     size_t checked = len - STREAM_MAC - STREAM_CHECKSUM;
     seal_hash(header + checked, STREAM_CHECKSUM, NULL, 0, header, checked);
-    seal_hash(header + len - STREAM_MAC, STREAM_MAC, keys->mac, sizeof keys->mac, header,
-              len - STREAM_MAC);
+    seal_hash(header + len - STREAM_MAC, STREAM_MAC, keys->mac, sizeof keys->mac, header, len - STREAM_MAC);
 }
 
 /* Is it a stream of this magic, of a version that we read, with a length that can be? len bytes are
  * at hand. */
-static int stream_header_outside(const uint8_t *p, size_t len, const uint8_t magic[STREAM_MAGIC],
-                                 struct error_detail *detail)
+static int stream_header_outside(const uint8_t *p, size_t len, const uint8_t magic[STREAM_MAGIC], struct error_detail *detail)
 {
     if (len && memcmp(p, magic, bytes_min(len, STREAM_MAGIC)))
         return error_set(detail, KIST_ENOTKIST, "it does not begin with %.8s", (const char *)magic);
@@ -132,8 +125,7 @@ static int stream_header_outside(const uint8_t *p, size_t len, const uint8_t mag
         return error_set(detail, KIST_ECORRUPT, "it ends after %zu bytes", len);
     unsigned version = bytes_get16(p + STREAM_AT_VERSION);
     if (version > STREAM_FORMAT)
-        return error_set(detail, KIST_ENEWER, "stream format %u; this kist reads up to %d", version,
-                         STREAM_FORMAT);
+        return error_set(detail, KIST_ENEWER, "stream format %u; this kist reads up to %d", version, STREAM_FORMAT);
     if (len < STREAM_PEEK)
         return error_set(detail, KIST_ECORRUPT, "it ends after %zu bytes", len);
     uint32_t header = bytes_get32(p + STREAM_AT_LENGTH);
@@ -143,14 +135,12 @@ static int stream_header_outside(const uint8_t *p, size_t len, const uint8_t mag
 }
 
 /* How its key is made. At least STREAM_PEEK bytes are at hand: without the salt, then. */
-static int stream_header_kdf(const uint8_t *p, size_t len, struct unlock_kdf *out,
-                             struct error_detail *detail)
+static int stream_header_kdf(const uint8_t *p, size_t len, struct unlock_kdf *out, struct error_detail *detail)
 {
     uint8_t kind = p[STREAM_AT_KIND];
     uint8_t stored[UNLOCK_KDF_SIZE] = {0};
     if (p[STREAM_AT_SUITE] != STREAM_SUITE || kind < UNLOCK_RAW || kind > UNLOCK_DIRECT)
-        return error_set(detail, KIST_ENEWER, "an unknown suite (%d) or way to unlock (%d)",
-                         (int)p[STREAM_AT_SUITE], (int)kind);
+        return error_set(detail, KIST_ENEWER, "an unknown suite (%d) or way to unlock (%d)", (int)p[STREAM_AT_SUITE], (int)kind);
     memcpy(stored, p + STREAM_AT_OPS, bytes_min(len - STREAM_AT_OPS, sizeof stored));
     return unlock_kdf_decode(kind, stored, out, detail);
 }
@@ -169,8 +159,7 @@ static int stream_header_check(const uint8_t *header, size_t len, struct error_d
     return 0;
 }
 
-int stream_peek(const void *p, size_t len, const uint8_t magic[STREAM_MAGIC],
-                struct stream_info *out)
+int stream_peek(const void *p, size_t len, const uint8_t magic[STREAM_MAGIC], struct stream_info *out)
 {
     struct unlock_kdf kdf;
     int rc = stream_header_outside(p, len, magic, NULL);
@@ -221,9 +210,8 @@ static int stream_write_alloc(stream_out *out, void *ctx, struct stream_writer *
 }
 
 /* Make the keys, fill the header, start the cipher. */
-static int stream_write_header(struct stream_writer *w, const uint8_t *magic,
-                               const struct unlock *u, const void *context, size_t context_len,
-                               uint8_t *header)
+static int stream_write_header(struct stream_writer *w, const uint8_t *magic, const struct unlock *u, const void *context,
+                               size_t context_len, uint8_t *header)
 {
     struct unlock_kdf kdf;
     struct stream_keys keys;
@@ -241,8 +229,7 @@ static int stream_write_header(struct stream_writer *w, const uint8_t *magic,
     bytes_put32(header + STREAM_AT_LENGTH, (uint32_t)len);
     unlock_kdf_encode(&kdf, header + STREAM_AT_OPS);
     memcpy(header + STREAM_AT_COMMITMENT, keys.commitment, sizeof keys.commitment);
-    (void)crypto_secretstream_xchacha20poly1305_init_push(&w->state, header + STREAM_AT_START,
-                                                          keys.stream);
+    (void)crypto_secretstream_xchacha20poly1305_init_push(&w->state, header + STREAM_AT_START, keys.stream);
     bytes_put16(header + STREAM_AT_CONTEXT_LEN, (uint16_t)context_len);
     if (context_len)
         memcpy(header + STREAM_AT_CONTEXT, context, context_len);
@@ -252,9 +239,8 @@ static int stream_write_header(struct stream_writer *w, const uint8_t *magic,
     return 0;
 }
 
-int stream_write_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u,
-                       const void *context, size_t context_len, stream_out *out, void *ctx,
-                       struct stream_writer **out_writer)
+int stream_write_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, const void *context, size_t context_len,
+                       stream_out *out, void *ctx, struct stream_writer **out_writer)
 {
     uint8_t header[STREAM_HEADER_MAX];
     struct stream_writer *w;
@@ -280,8 +266,8 @@ static int stream_write_chunk(struct stream_writer *w, uint8_t tag)
     uint8_t *prefix = w->ad + STREAM_MAC;
     bytes_put32(prefix, (uint32_t)(w->len + STREAM_OVERHEAD));
     memcpy(w->sealed, prefix, STREAM_PREFIX);
-    int rc = crypto_secretstream_xchacha20poly1305_push(
-        &w->state, w->sealed + STREAM_PREFIX, &sealed_len, w->plain, w->len, w->ad, STREAM_AD, tag);
+    int rc = crypto_secretstream_xchacha20poly1305_push(&w->state, w->sealed + STREAM_PREFIX, &sealed_len, w->plain, w->len,
+                                                        w->ad, STREAM_AD, tag);
     assert(rc == 0 && sealed_len == w->len + STREAM_OVERHEAD);
     sodium_memzero(w->plain, w->len);
     w->len = 0;
@@ -364,9 +350,8 @@ static int stream_read_alloc(stream_in *in, void *ctx, struct stream_reader **ou
 }
 
 /* A whole header that stream_header_check() let pass: is u its key, and is all of it authentic? */
-static int stream_read_open(struct stream_reader *r, const struct unlock *u,
-                            const struct unlock_kdf *kdf, const uint8_t *header, size_t len,
-                            struct error_detail *detail)
+static int stream_read_open(struct stream_reader *r, const struct unlock *u, const struct unlock_kdf *kdf, const uint8_t *header,
+                            size_t len, struct error_detail *detail)
 {
     struct stream_keys keys;
     uint8_t mac[STREAM_MAC];
@@ -378,8 +363,7 @@ static int stream_read_open(struct stream_reader *r, const struct unlock *u,
         rc = error_set(detail, KIST_EKEY, "it was written with another key or passphrase");
     else if (!secret_equal(mac, header + len - STREAM_MAC, STREAM_MAC))
         rc = error_set(detail, KIST_ECORRUPT, "its header was changed");
-    else if (crypto_secretstream_xchacha20poly1305_init_pull(&r->state, header + STREAM_AT_START,
-                                                             keys.stream))
+    else if (crypto_secretstream_xchacha20poly1305_init_pull(&r->state, header + STREAM_AT_START, keys.stream))
         rc = error_set(detail, KIST_ECORRUPT, "its header was changed");
     sodium_memzero(&keys, sizeof keys);
     if (rc)
@@ -391,8 +375,7 @@ static int stream_read_open(struct stream_reader *r, const struct unlock *u,
 }
 
 /* Fetch the header, as much as it says that it has, and what it says of the key. */
-static int stream_read_header(struct stream_reader *r, const uint8_t *magic,
-                              uint8_t header[STREAM_HEADER_MAX], size_t *out_len,
+static int stream_read_header(struct stream_reader *r, const uint8_t *magic, uint8_t header[STREAM_HEADER_MAX], size_t *out_len,
                               struct unlock_kdf *out_kdf, struct error_detail *detail)
 {
     size_t n, more;
@@ -415,8 +398,8 @@ static int stream_read_header(struct stream_reader *r, const uint8_t *magic,
     return rc ? rc : stream_header_kdf(header, len, out_kdf, detail);
 }
 
-int stream_read_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, stream_in *in,
-                      void *ctx, struct stream_reader **out_reader, struct error_detail *detail)
+int stream_read_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, stream_in *in, void *ctx,
+                      struct stream_reader **out_reader, struct error_detail *detail)
 {
     uint8_t header[STREAM_HEADER_MAX];
     struct unlock_kdf kdf;
@@ -472,8 +455,7 @@ static int stream_read_chunk(struct stream_reader *r)
     if (rc)
         return rc;
     if (n < sealed_len ||
-        crypto_secretstream_xchacha20poly1305_pull(&r->state, r->plain, &len, &tag, r->sealed,
-                                                   sealed_len, r->ad, STREAM_AD))
+        crypto_secretstream_xchacha20poly1305_pull(&r->state, r->plain, &len, &tag, r->sealed, sealed_len, r->ad, STREAM_AD))
         return KIST_ECORRUPT;
     r->at = 0;
     r->len = (size_t)len;

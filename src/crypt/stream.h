@@ -29,9 +29,8 @@ typedef int stream_in(void *ctx, void *p, size_t len, size_t *out_n);
 /* Write the header. u: UNLOCK_RAW or UNLOCK_PASSPHRASE for people, UNLOCK_DIRECT for a key from
  * keyring_derive(). The context (at most STREAM_CONTEXT_MAX bytes) is stored readable and
  * authenticated. KIST_EINVAL, KIST_ETOOBIG, KIST_ENOMEM, KIST_EIO, and whatever out answers. */
-int stream_write_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u,
-                       const void *context, size_t context_len, stream_out *out, void *ctx,
-                       struct stream_writer **out_writer) KIST_MUST_USE;
+int stream_write_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, const void *context, size_t context_len,
+                       stream_out *out, void *ctx, struct stream_writer **out_writer) KIST_MUST_USE;
 /* Bytes may stay in the writer until it ends. After a failure every call answers that failure
  * again. */
 int stream_write(struct stream_writer *w, const void *p, size_t len) KIST_MUST_USE;
@@ -50,14 +49,12 @@ struct stream_info {
 /* Are the first bytes of something those of a stream of this magic? KIST_ENOTKIST, KIST_ENEWER,
  * KIST_ECORRUPT (len is less than STREAM_PEEK, or what is there no writer makes). Nothing is
  * authenticated yet. */
-int stream_peek(const void *p, size_t len, const uint8_t magic[STREAM_MAGIC],
-                struct stream_info *out) KIST_MUST_USE;
+int stream_peek(const void *p, size_t len, const uint8_t magic[STREAM_MAGIC], struct stream_info *out) KIST_MUST_USE;
 
 /* Read the header and open it. As stream_peek, and KIST_EKEY, KIST_ECORRUPT (truncated, damaged,
  * tampered with), KIST_ENOMEM, and whatever in answers. detail may be NULL. */
-int stream_read_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, stream_in *in,
-                      void *ctx, struct stream_reader **out_reader,
-                      struct error_detail *detail) KIST_MUST_USE;
+int stream_read_begin(const uint8_t magic[STREAM_MAGIC], const struct unlock *u, stream_in *in, void *ctx,
+                      struct stream_reader **out_reader, struct error_detail *detail) KIST_MUST_USE;
 /* The context that it was written with; it is authentic. Borrowed. */
 const uint8_t *stream_read_context(const struct stream_reader *r, size_t *out_len);
 /* Fill p with len bytes, fewer (*out_n) only at the authenticated end. Never hands out a byte that

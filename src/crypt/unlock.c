@@ -75,8 +75,7 @@ void unlock_kdf_encode(const struct unlock_kdf *kdf, uint8_t out[UNLOCK_KDF_SIZE
     memcpy(out + 16, kdf->salt, UNLOCK_SALT);
 }
 
-int unlock_kdf_decode(uint8_t kind, const uint8_t p[UNLOCK_KDF_SIZE], struct unlock_kdf *out,
-                      struct error_detail *detail)
+int unlock_kdf_decode(uint8_t kind, const uint8_t p[UNLOCK_KDF_SIZE], struct unlock_kdf *out, struct error_detail *detail)
 {
     struct unlock_kdf kdf = {.kind = kind, .ops = bytes_get64(p), .mem = bytes_get64(p + 8)};
     memcpy(kdf.salt, p + 16, UNLOCK_SALT);
@@ -84,45 +83,36 @@ int unlock_kdf_decode(uint8_t kind, const uint8_t p[UNLOCK_KDF_SIZE], struct unl
         if (kdf.ops || kdf.mem)
             return error_set(detail, KIST_ECORRUPT, "a raw key with the costs of a passphrase");
     } else if (!unlock_ops_fit(kdf.ops)) {
-        return error_set(detail, KIST_ECORRUPT,
-                         "Argon2id with %" PRIu64 " passes: only %d to %d are accepted", kdf.ops,
+        return error_set(detail, KIST_ECORRUPT, "Argon2id with %" PRIu64 " passes: only %d to %d are accepted", kdf.ops,
                          UNLOCK_OPS_MIN, UNLOCK_OPS_MAX);
     } else if (!unlock_mem_fits(kdf.mem)) {
-        return error_set(detail, KIST_ECORRUPT,
-                         "Argon2id with %" PRIu64 " bytes: only %" PRIu64 " to %" PRIu64
-                         " are accepted",
+        return error_set(detail, KIST_ECORRUPT, "Argon2id with %" PRIu64 " bytes: only %" PRIu64 " to %" PRIu64 " are accepted",
                          kdf.mem, UNLOCK_MEM_MIN, UNLOCK_MEM_MAX);
     }
     *out = kdf;
     return 0;
 }
 
-static void unlock_key_raw(const struct unlock *u, const struct unlock_kdf *kdf,
-                           uint8_t key[UNLOCK_KEY])
+static void unlock_key_raw(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t key[UNLOCK_KEY])
 {
     const uint8_t *personal = u->kind == UNLOCK_RAW ? unlock_personal_raw : unlock_personal_direct;
-    int rc = crypto_generichash_blake2b_salt_personal(key, UNLOCK_KEY, NULL, 0, u->ptr, u->len,
-                                                      kdf->salt, personal);
+    int rc = crypto_generichash_blake2b_salt_personal(key, UNLOCK_KEY, NULL, 0, u->ptr, u->len, kdf->salt, personal);
     assert(rc == 0);
 }
 
-static int unlock_affordable(const struct unlock *u, const struct unlock_kdf *kdf,
-                             struct error_detail *detail)
+static int unlock_affordable(const struct unlock *u, const struct unlock_kdf *kdf, struct error_detail *detail)
 {
     uint64_t ops = u->max_ops ? u->max_ops : UNLOCK_OPS_MAX;
     uint64_t mem = u->max_mem ? u->max_mem : UNLOCK_MEM_MAX;
     if (kdf->ops <= ops && kdf->mem <= mem)
         return 0;
-    return error_set(
-        detail, KIST_ETOOBIG,
-        "it asks for %" PRIu64 " passes of Argon2id over %" PRIu64
-        " KiB, more than the limit of %" PRIu64 " over %" PRIu64
-        " KiB: if you trust it, set kdf_ops and kdf_mem_kib of the secret to its costs",
-        kdf->ops, kdf->mem >> 10, ops, mem >> 10);
+    return error_set(detail, KIST_ETOOBIG,
+                     "it asks for %" PRIu64 " passes of Argon2id over %" PRIu64 " KiB, more than the limit of %" PRIu64
+                     " over %" PRIu64 " KiB: if you trust it, set kdf_ops and kdf_mem_kib of the secret to its costs",
+                     kdf->ops, kdf->mem >> 10, ops, mem >> 10);
 }
 
-int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out_key[UNLOCK_KEY],
-               struct error_detail *detail)
+int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out_key[UNLOCK_KEY], struct error_detail *detail)
 {
     int rc = secret_init();
     if (rc == 0)
@@ -130,8 +120,7 @@ int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out
     if (rc)
         return rc;
     if (u->kind != kdf->kind)
-        return error_set(detail, KIST_EKEY, "it wants %s",
-                         kdf->kind == UNLOCK_PASSPHRASE ? "a passphrase" : "a key");
+        return error_set(detail, KIST_EKEY, "it wants %s", kdf->kind == UNLOCK_PASSPHRASE ? "a passphrase" : "a key");
     if (u->kind != UNLOCK_PASSPHRASE) {
         unlock_key_raw(u, kdf, out_key);
         return 0;
@@ -141,8 +130,8 @@ int unlock_key(const struct unlock *u, const struct unlock_kdf *kdf, uint8_t out
     if (rc)
         return rc;
     uint8_t key[UNLOCK_KEY];
-    if (crypto_pwhash_argon2id(key, sizeof key, u->ptr, u->len, kdf->salt, kdf->ops,
-                               (size_t)kdf->mem, crypto_pwhash_argon2id_ALG_ARGON2ID13) == 0)
+    if (crypto_pwhash_argon2id(key, sizeof key, u->ptr, u->len, kdf->salt, kdf->ops, (size_t)kdf->mem,
+                               crypto_pwhash_argon2id_ALG_ARGON2ID13) == 0)
         memcpy(out_key, key, sizeof key);
     else
         rc = error_set(detail, KIST_ENOMEM, "no memory for Argon2id: %" PRIu64 " bytes", kdf->mem);

@@ -112,8 +112,7 @@ static int apply_store(struct log *log, const uint8_t *index_key, size_t n, cons
     return 0;
 }
 
-static int apply_put(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op, const uint8_t *key,
-                     size_t n)
+static int apply_put(struct log *log, struct segment *s, uint64_t frame, const struct frame_op *op, const uint8_t *key, size_t n)
 {
     struct entry old, e = {.flags = op->type,
                            .segment = (uint32_t)s->number,

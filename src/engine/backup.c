@@ -192,11 +192,13 @@ static int backup_since(const struct backup_writer *w, uint64_t revision)
         return error_set(d, KIST_EROLLBACK, "the store is at revision %llu: there is nothing since %llu",
                          (unsigned long long)revision, (unsigned long long)w->since);
     if (w->since && w->since < w->lineage.begins)
-        return error_set(d, KIST_EROLLBACK,
-                         "the store was restored at revision %llu: what starts at %llu continues no backup of it; make a whole one",
-                         (unsigned long long)w->lineage.begins, (unsigned long long)w->since);
+        return error_set(
+            d, KIST_EROLLBACK,
+            "the store was restored at revision %llu: what starts at %llu continues no backup of it; make a whole one",
+            (unsigned long long)w->lineage.begins, (unsigned long long)w->since);
     if (w->since && w->log->salvaged)
-        return error_set(d, KIST_ENOTSUP, "the store is damaged: an increment would delete what cannot be read; make a whole backup");
+        return error_set(d, KIST_ENOTSUP,
+                         "the store is damaged: an increment would delete what cannot be read; make a whole backup");
     return 0;
 }
 

@@ -41,7 +41,7 @@ void backup_context(const uint8_t *clear, size_t len, uint8_t out[BACKUP_CONTEXT
 void backup_key(const struct keyring *kr, uint8_t out[UNLOCK_KEY]);
 
 struct backup_reader {
-    int fd;                /* borrowed; the stream from its first byte */
+    int fd; /* borrowed; the stream from its first byte */
     uint64_t at;
     struct keyring *keyring;
     struct stream_reader *stream;
@@ -49,8 +49,8 @@ struct backup_reader {
     uint64_t since, revision;
     uint8_t lineage[LINEAGE_ID]; /* of those two */
     struct backup_counts seen;
-    uint32_t value_left;   /* of the last record's value, not read yet */
-    uint64_t dropped;      /* the last bucket that was dropped; 0: none */
+    uint32_t value_left; /* of the last record's value, not read yet */
+    uint64_t dropped;    /* the last bucket that was dropped; 0: none */
     size_t last_len;
     uint8_t last[LOG_INDEX_KEY]; /* to see that records come in order */
     uint8_t record[BACKUP_RECORD_MAX];

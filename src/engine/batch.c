@@ -22,8 +22,7 @@ int batch_add(struct batch *b, const struct frame_op *op)
     return r;
 }
 
-static int batch_encode(struct log *log, struct batch *b, struct segment *out, const struct frame_sizes *sizes,
-                                struct buf *frame)
+static int batch_encode(struct log *log, struct batch *b, struct segment *out, const struct frame_sizes *sizes, struct buf *frame)
 {
     struct frame_context c = log_context(log, out);
     struct frame_writer w;

@@ -12,7 +12,7 @@ struct batch_op {
 struct batch {
     struct batch_op *op;
     size_t len, cap;
-    struct buf bytes;        /* keys and plaintext values: buf_init() it as secret */
+    struct buf bytes; /* keys and plaintext values: buf_init() it as secret */
 };
 
 /* Add an operation, its key copied; the value, if any, is appended to bytes by the caller behind it. */

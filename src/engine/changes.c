@@ -9,9 +9,9 @@
 #define CHANGES_HEAD 24u
 
 struct log_changes {
-    uint64_t forgotten;   /* everything after this sequence is in the ring */
+    uint64_t forgotten; /* everything after this sequence is in the ring */
     uint64_t newest;
-    size_t head, tail;    /* positions grow for ever; the place is modulo the size */
+    size_t head, tail; /* positions grow for ever; the place is modulo the size */
     uint8_t ring[CHANGES_SIZE];
 };
 

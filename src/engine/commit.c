@@ -15,11 +15,15 @@
 #include <sched.h>
 
 #define COMMIT_GATHER_US 50
-#define COMMIT_TAIL 512u                     /* kept free in a segment for its END */
-#define COMMIT_RESERVE (UINT64_C(16) << 10)  /* kept free on the disk for deletes */
-#define COMMIT_PATIENCE_US 200000            /* for another process's fsync, before doing one of our own */
-#define COMMIT_SLEEP_US 1000000              /* nobody is forgotten: a leader wakes the next one */
+#define COMMIT_TAIL 512u                    /* kept free in a segment for its END */
+#define COMMIT_RESERVE (UINT64_C(16) << 10) /* kept free on the disk for deletes */
+#define COMMIT_PATIENCE_US 200000           /* for another process's fsync, before doing one of our own */
+#define COMMIT_SLEEP_US 1000000             /* nobody is forgotten: a leader wakes the next one */
 #define COMMIT_PENDING_MAX (1u << 20)
+
+#ifdef KIST_TESTING
+int64_t commit_sleep_us_override;
+#endif
 
 /* -- waking -- */
 
@@ -31,12 +35,17 @@ static void commit_wake(struct log *log, uint32_t group, int count)
         os_futex_wake(&log->sync[i].turn, count, false);
 }
 
-static void commit_fail(struct log *log, int code, const char *what)
+void commit_stop(struct log *log)
 {
-    (void)error_set(log->base.detail, code, "%s failed: the store is read-only until it is opened again", what);
     atomic_store(&log->failed, 1);
     for (uint32_t i = 0; i < LOG_TURNS; i++)
         commit_wake(log, i, INT32_MAX);
+}
+
+static void commit_fail(struct log *log, int code, const char *what)
+{
+    (void)error_set(log->base.detail, code, "%s failed: the store is read-only until it is opened again", what);
+    commit_stop(log);
 }
 
 /* -- flushing -- */
@@ -125,7 +134,7 @@ static void commit_take(struct log *log, const uint8_t *frame, size_t total, con
     if (log->pending.len == 0) {
         log->pending_at = log->at.offset;
         log->pending_segment = log->active;
-            }
+    }
     if (frame == log->scratch.data && log->pending.len == 0 && total > COMMIT_PENDING_MAX) {
         struct buf empty = log->pending; /* a large frame is handed over, not copied */
         log->pending = log->scratch;
@@ -213,7 +222,8 @@ int commit_append(struct log *log, struct frame_op *ops, size_t n, uint64_t *out
     }
     uint64_t total = frame_size_total(&sizes);
     if (total > FRAME_MAX)
-        return error_set(log->base.detail, KIST_ETOOBIG, "a commit of %llu bytes: the limit is %u", (unsigned long long)total, KIST_TXN_MAX);
+        return error_set(log->base.detail, KIST_ETOOBIG, "a commit of %llu bytes: the limit is %u", (unsigned long long)total,
+                         KIST_TXN_MAX);
     int r = commit_room(log, total, deletes_only);
     if (r)
         return r;
@@ -491,9 +501,9 @@ static bool commit_try_lead(struct log *log, uint64_t sequence, int *out_r)
     uint32_t idle = 0;
     if (!atomic_compare_exchange_strong(&log->sync_busy, &idle, 1))
         return false;
-    uint32_t before = log->woken_group, last = before;
+    uint32_t before = atomic_load(&log->woken_group), last = before;
     *out_r = atomic_load(&log->durable) >= sequence ? 0 : commit_lead(log, &last);
-    log->woken_group = last;
+    atomic_store(&log->woken_group, last);
     atomic_store(&log->sync_busy, 0);
     for (uint32_t i = 0; i < LOG_TURNS; i++) {
         bool done = i < last - before;
@@ -502,7 +512,7 @@ static bool commit_try_lead(struct log *log, uint64_t sequence, int *out_r)
     return true;
 }
 
-/* The group whose sync makes this sequence durable. */
+/* The group whose sync makes this sequence durable; a later one if others were taken since. */
 static uint32_t commit_group(struct log *log, uint64_t sequence)
 {
     (void)pthread_mutex_lock(&log->state);
@@ -511,15 +521,27 @@ static uint32_t commit_group(struct log *log, uint64_t sequence)
     return group;
 }
 
-/* Until a leader has done something for this group, or there is none. */
+static int64_t commit_sleep_us(void)
+{
+#ifdef KIST_TESTING
+    if (commit_sleep_us_override)
+        return commit_sleep_us_override;
+#endif
+    return COMMIT_SLEEP_US;
+}
+
+/* Until a leader has done something for this group, or there is none. Who is done and slept among a later group may have had
+ * the one wake-up that was to find that group a leader, and passes it on. */
 static void commit_sleep(struct log *log, uint64_t sequence)
 {
-    uint32_t i = commit_group(log, sequence) % LOG_TURNS;
+    uint32_t group = commit_group(log, sequence), i = group % LOG_TURNS;
     uint32_t seen = atomic_load(&log->sync[i].turn);
     atomic_fetch_add(&log->sync[i].sleepers, 1);
     if (atomic_load(&log->durable) < sequence && atomic_load(&log->sync_busy) && !atomic_load(&log->failed))
-        os_futex_wait(&log->sync[i].turn, seen, COMMIT_SLEEP_US, false);
+        os_futex_wait(&log->sync[i].turn, seen, commit_sleep_us(), false);
     atomic_fetch_sub(&log->sync[i].sleepers, 1);
+    if (atomic_load(&log->durable) >= sequence && (int32_t)(group - atomic_load(&log->woken_group)) > 0)
+        commit_wake(log, group, 1);
 }
 
 int commit_wait(struct log *log, uint64_t sequence)

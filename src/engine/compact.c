@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-#define COMPACT_FRAME (256u << 10)          /* plaintext of one output frame */
+#define COMPACT_FRAME (256u << 10) /* plaintext of one output frame */
 #define COMPACT_FRAME_OPS 2000u
 
 #define COMPACT_NAME "compact.tmp"

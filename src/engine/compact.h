@@ -16,8 +16,8 @@ struct log_compaction {
     struct segment *out;
     struct batch batch;
     struct batch cancels;
-    bool failed;             /* a cancel could not be remembered */
-    uint64_t copied;         /* bytes walked */
+    bool failed;     /* a cancel could not be remembered */
+    uint64_t copied; /* bytes walked */
 };
 
 /* Not the active one, not gone, not being compacted. State held, here and below. */

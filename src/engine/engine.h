@@ -30,17 +30,17 @@ enum engine_mode {
 };
 
 struct engine_meta {
-    uint64_t revision;   /* 0: this transaction's own write */
-    int64_t expires_ms;  /* absolute; 0: never */
-    uint32_t len;        /* of the value */
-    uint8_t type;        /* 0 to 7; opaque to the engine but for ENGINE_OWN_EXPIRY */
+    uint64_t revision;  /* 0: this transaction's own write */
+    int64_t expires_ms; /* absolute; 0: never */
+    uint32_t len;       /* of the value */
+    uint8_t type;       /* 0 to 7; opaque to the engine but for ENGINE_OWN_EXPIRY */
 };
 
 struct engine_options {
     enum kist_open_mode mode;
     enum kist_sync sync;
-    unsigned flags;              /* KIST_NO_MAP */
-    int64_t lock_timeout_ms;     /* < 0: for ever */
+    unsigned flags;          /* KIST_NO_MAP */
+    int64_t lock_timeout_ms; /* < 0: for ever */
     int suite;
     const struct unlock *unlock; /* NULL: memory engine only */
 };
@@ -49,8 +49,8 @@ struct engine_change {
     uint64_t revision;
     uint64_t bucket;
     bool deleted;
-    bool dropped;                /* the bucket itself; key is empty */
-    struct kist_bytes key;       /* borrowed for the call */
+    bool dropped;          /* the bucket itself; key is empty */
+    struct kist_bytes key; /* borrowed for the call */
 };
 
 /* One table an engine. All functions are for any thread; a transaction and its cursors for one at a time. */
@@ -68,7 +68,8 @@ struct engine_ops {
      * KIST_ENOKEY when missing or expired. Own writes are seen; the read is remembered for the conflict check. */
     int (*get)(struct engine_txn *t, struct kist_bytes key, struct engine_meta *out_meta, void **out_data);
     /* Value bytes are borrowed until commit or abort when borrow is true, else copied. expires_ms absolute or 0. */
-    int (*put)(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms, bool borrow);
+    int (*put)(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
+               bool borrow);
     /* The same, but an expiry of its own that the record has when this is committed stays, with the bit that says so; without
      * one it becomes expires_ms, or with 0 stays what it was. Looked up at the commit: nothing is read, nothing remembered. */
     int (*put_keep)(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,

@@ -21,10 +21,10 @@ enum {
 struct entry {
     uint8_t flags;
     uint32_t segment;
-    uint32_t frame;  /* offset of the frame in the segment */
-    uint32_t delta;  /* of the sealed value in the frame */
-    uint32_t len;    /* of the value */
-    uint32_t tag4;   /* first bytes of its tag */
+    uint32_t frame; /* offset of the frame in the segment */
+    uint32_t delta; /* of the sealed value in the frame */
+    uint32_t len;   /* of the value */
+    uint32_t tag4;  /* first bytes of its tag */
     uint64_t revision;
     int64_t expires_ms;
 };

@@ -145,17 +145,10 @@ int follow_capture(struct log *log)
 
 int follow_moves_room(struct log *log)
 {
-    if (log->moves_len < log->moves_cap)
-        return 0;
-    size_t cap = log->moves_cap ? log->moves_cap * 2 : 8;
-    struct segment **m = os_alloc(cap * sizeof *m);
+    struct segment **m = array_room(log->moves, log->moves_len, &log->moves_cap, sizeof(struct segment *));
     if (!m)
         return KIST_ENOMEM;
-    if (log->moves_len)
-        memcpy(m, log->moves, log->moves_len * sizeof(struct segment *));
-    os_free(log->moves);
     log->moves = m;
-    log->moves_cap = cap;
     return 0;
 }
 
@@ -174,7 +167,8 @@ static int follow_added(const struct manifest_row *row, void *ctx)
     int r = follow_moves_room(log);
     if (r == 0)
         r = table_open(log, row->number, &s);
-    if (r == KIST_ENOSTORE) { /* replaced again since, as a later SWITCH says; the old places stay good as long as they are open */
+    if (r ==
+        KIST_ENOSTORE) { /* replaced again since, as a later SWITCH says; the old places stay good as long as they are open */
         log->skips++;
         return 0;
     }
@@ -479,8 +473,7 @@ static int follow_move_frame(struct log *log, struct follow_walk *w, size_t *io_
         if (op.kind == FRAME_PUT) {
             w->s->put_count++;
             r = follow_move(log, w->s, w->at, &op);
-        }
-        else if (op.kind == FRAME_DELETE)
+        } else if (op.kind == FRAME_DELETE)
             r = apply_guard(log, w->s, &op);
         else
             w->s->drop_count++;

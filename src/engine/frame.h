@@ -30,11 +30,11 @@ struct frame_context {
 };
 
 struct frame_header {
-    uint32_t len;      /* of the whole frame, a multiple of 8 */
-    uint32_t ops_len;  /* of the sealed block */
+    uint32_t len;     /* of the whole frame, a multiple of 8 */
+    uint32_t ops_len; /* of the sealed block */
     enum frame_kind kind;
     uint64_t sequence;
-    uint64_t synced;   /* newest sequence known durable when this was written */
+    uint64_t synced; /* newest sequence known durable when this was written */
     uint8_t nonce[SEAL_NONCE];
     uint8_t tag[SEAL_TAG];
 };
@@ -43,12 +43,12 @@ enum frame_op_kind { FRAME_PUT = 1, FRAME_DELETE = 2, FRAME_DROP = 3 };
 
 struct frame_op {
     enum frame_op_kind kind;
-    uint8_t type;         /* put: 0 to 7 */
+    uint8_t type; /* put: 0 to 7 */
     uint64_t bucket;
     uint64_t revision;
-    int64_t expires_ms;   /* put; 0: never */
-    uint64_t shadow;      /* delete: the segment that holds the only dead copy; 0: there may be several */
-    const uint8_t *key;   /* not for drop */
+    int64_t expires_ms; /* put; 0: never */
+    uint64_t shadow;    /* delete: the segment that holds the only dead copy; 0: there may be several */
+    const uint8_t *key; /* not for drop */
     uint32_t key_len;
     const uint8_t *value; /* put, when encoding: plaintext */
     uint32_t len;         /* put: of the value */
@@ -59,7 +59,7 @@ struct frame_op {
 /* -- writing: size, then encode all operations in the same order -- */
 
 struct frame_sizes {
-    uint64_t bucket;   /* of the operation before */
+    uint64_t bucket; /* of the operation before */
     uint64_t ops, values;
 };
 

@@ -374,7 +374,8 @@ static void log_leave(struct log *log)
 {
     bool held = true;
     uint64_t sequence = 0;
-    if (log->read_only || log->memory || atomic_load(&log->failed) || shared_lock(&log->shared, SHARED_OPEN, log->lock_timeout_us))
+    if (log->read_only || log->memory || atomic_load(&log->failed) ||
+        shared_lock(&log->shared, SHARED_OPEN, log->lock_timeout_us))
         return;
     shared_unlock(&log->shared, SHARED_PRESENCE);
     if (shared_held(&log->shared, SHARED_PRESENCE, &held) == 0 && !held && writer_lock(log) == 0) {

@@ -26,7 +26,7 @@
 
 #define LOG_SNAPSHOT_WORK 40000u /* frames and operations to replay without another index snapshot: 20,000 single puts */
 #define LOG_TURNS 4u
-#define LOG_SNAPSHOT_SMALL 50000u  /* keys: a commit by the way may write it, in some 10 ms */
+#define LOG_SNAPSHOT_SMALL 50000u        /* keys: a commit by the way may write it, in some 10 ms */
 #define LOG_INDEX_KEY (8 + KIST_KEY_MAX) /* bucket, big-endian, then the key */
 
 /* What a published root says besides where its records are. */
@@ -36,8 +36,8 @@ enum { LOG_AUX_CATALOG, LOG_AUX_DROPS };
 struct log_position {
     uint64_t segment;
     uint64_t offset;
-    uint64_t sequence;        /* of the frame before it */
-    uint8_t tag[SEAL_TAG];    /* of the frame before it in this segment; zeros at its start */
+    uint64_t sequence;     /* of the frame before it */
+    uint8_t tag[SEAL_TAG]; /* of the frame before it in this segment; zeros at its start */
 };
 
 /* Every segment of the store by number; replaced as a whole when one comes or goes (readers use it without a lock). */
@@ -60,7 +60,7 @@ struct log_compaction;
 struct log {
     struct engine base;
     bool memory, read_only, salvage;
-    bool salvaged;                /* what could be read of a damaged store: it stays as it is */
+    bool salvaged; /* what could be read of a damaged store: it stays as it is */
     enum kist_sync sync_mode;
     unsigned flags;
     int64_t lock_timeout_us;
@@ -69,77 +69,77 @@ struct log {
     int dir;
     struct keyring *keyring;
     pthread_rwlock_t keyring_lock;
-    struct log_key *keys;         /* data keys that segments point to: kept when the keyring retires them */
+    struct log_key *keys; /* data keys that segments point to: kept when the keyring retires them */
     struct gate rekey_gate;
     int suite;
     uint8_t store_id[16];
-    const uint8_t *check_key;     /* the keyring's: in secret memory, the same for the life of the handle */
+    const uint8_t *check_key; /* the keyring's: in secret memory, the same for the life of the handle */
     struct shared shared;
     uint64_t segment_size;
-    uint64_t room_needed;         /* memory engine: by the frame that the next segment is made for */
+    uint64_t room_needed; /* memory engine: by the frame that the next segment is made for */
 
     struct gate gate;
-    struct gate compact_gate;     /* who compacts, among the threads of this handle; before gate */
-    bool kernel_held;             /* the kernel's writer lock; by who holds the gate, or by nobody while bytes are pending */
+    struct gate compact_gate; /* who compacts, among the threads of this handle; before gate */
+    bool kernel_held;         /* the kernel's writer lock; by who holds the gate, or by nobody while bytes are pending */
     pthread_mutex_t flush;
     pthread_mutex_t state;
 
     /* -- under state -- */
     struct tree *index;
-    struct tree *expiry;          /* (time, bucket, key) of records that expire; working root only */
+    struct tree *expiry; /* (time, bucket, key) of records that expire; working root only */
     _Atomic(struct log_table *) table;
-    struct log_position at;       /* behind the last frame applied: ours may still be pending */
+    struct log_position at; /* behind the last frame applied: ours may still be pending */
     struct segment *active;
-    bool ended;                   /* the active segment has its END: the next write must roll */
-    uint64_t next_segment;        /* what END announced */
-    uint64_t last_number;         /* largest number of any file of a segment seen */
-    uint64_t follow_limit;        /* recovery: nothing in the active segment counts from here on; 0: all does */
+    bool ended;            /* the active segment has its END: the next write must roll */
+    uint64_t next_segment; /* what END announced */
+    uint64_t last_number;  /* largest number of any file of a segment seen */
+    uint64_t follow_limit; /* recovery: nothing in the active segment counts from here on; 0: all does */
     bool loading;
     uint64_t catalog_revision, drops;
-    uint64_t newest;              /* revision of any operation applied: deletes leave no entry to ask */
-    bool replaying;               /* frames come in any order of revisions: keep deletes until the end */
-    uint64_t tombs;               /* how many it kept, at most */
-    bool broken;                  /* the working root cannot be used: load again before the next write */
-    struct buf pending;           /* encoded frames that are not in the file yet */
+    uint64_t newest;    /* revision of any operation applied: deletes leave no entry to ask */
+    bool replaying;     /* frames come in any order of revisions: keep deletes until the end */
+    uint64_t tombs;     /* how many it kept, at most */
+    bool broken;        /* the working root cannot be used: load again before the next write */
+    struct buf pending; /* encoded frames that are not in the file yet */
     struct segment *pending_segment;
-    uint64_t pending_at;          /* their offset in the active segment */
-    uint64_t pending_sequence;    /* of the last one */
-    struct buf flushing;          /* being written now */
+    uint64_t pending_at;       /* their offset in the active segment */
+    uint64_t pending_sequence; /* of the last one */
+    struct buf flushing;       /* being written now */
     struct segment *flushing_segment;
     uint64_t flushing_at;
-    uint64_t flushed;             /* last sequence of ours that is in the file */
+    uint64_t flushed; /* last sequence of ours that is in the file */
     struct segment *flushed_segment;
-    uint64_t *purges;             /* dropped buckets whose entries are still in the index */
+    uint64_t *purges; /* dropped buckets whose entries are still in the index */
     size_t purges_len, purges_cap;
-    struct segment **moves;       /* compacted segments whose records must be looked up there from now on */
+    struct segment **moves; /* compacted segments whose records must be looked up there from now on */
     size_t moves_len, moves_cap;
-    uint64_t moves_offset;        /* how far the first one is done */
+    uint64_t moves_offset; /* how far the first one is done */
     uint8_t moves_tag[SEAL_TAG];
-    uint64_t skips;               /* outputs that had been replaced again when their SWITCH was followed */
+    uint64_t skips; /* outputs that had been replaced again when their SWITCH was followed */
     struct log_changes *changes;
     struct log_compaction *compaction;
     uint64_t live_bytes, segment_bytes;
     _Atomic uint64_t snapshot_work; /* frames and operations applied since the last index snapshot */
     bool from_snapshot;
-    bool unmarked;                /* frames were written since the last MARK */
+    bool unmarked; /* frames were written since the last MARK */
 
     /* -- durability -- */
-    _Atomic uint64_t durable;     /* sequence */
-    _Atomic uint32_t sync_busy;   /* somebody leads a group */
+    _Atomic uint64_t durable;   /* sequence */
+    _Atomic uint32_t sync_busy; /* somebody leads a group */
     struct {
-        _Atomic uint32_t turn;    /* futex: waiters of group g sleep on the one of g % LOG_TURNS */
+        _Atomic uint32_t turn; /* futex: waiters of group g sleep on the one of g % LOG_TURNS */
         _Atomic uint32_t sleepers;
     } sync[LOG_TURNS];
     uint32_t stolen_group;        /* pending bytes were taken so many times; what is pending now is the next one (state) */
     uint64_t stolen;              /* the last sequence of that group (state) */
     uint32_t flushed_group;       /* the last one that is in the file (state) */
-    uint32_t woken_group;         /* the last one whose waiters were woken, by the leader */
+    _Atomic uint32_t woken_group; /* the last one whose waiters are woken, by the leader */
     _Atomic uint32_t group;       /* commits that wait for the next sync */
     uint32_t last_group;          /* size of the last one, by the leader */
     _Atomic uint32_t failed;      /* an fsync failed: read-only from now on */
     _Atomic uint64_t commits, syncs;
-    _Atomic uint32_t upkeep;      /* there may be something to clean up */
-    struct buf scratch;           /* of who holds the gate: frames are encoded here */
+    _Atomic uint32_t upkeep; /* there may be something to clean up */
+    struct buf scratch;      /* of who holds the gate: frames are encoded here */
 };
 
 /* -- log.c: the table of operations, opening and closing -- */
@@ -149,6 +149,7 @@ extern const struct engine_ops log_ops;
 /* When a log segment is full. Tests make it tiny, to see many of them. */
 #ifdef KIST_TESTING
 extern uint64_t log_segment_size_override; /* 0: none */
+extern int64_t commit_sleep_us_override;   /* how long a commit that waits sleeps; 0: none, < 0: until it is woken */
 #endif
 static inline uint64_t log_segment_size(void)
 {
@@ -198,7 +199,7 @@ void apply_warm(struct log *log, const struct frame_op *ops, size_t n); /* befor
 int apply_guard(struct log *log, struct segment *s, const struct frame_op *op) KIST_MUST_USE; /* account a delete */
 void apply_unaccount(struct log *log, const struct entry *e, size_t key_len);
 int apply_purge(struct log *log, size_t limit) KIST_MUST_USE; /* gate held too, unless nobody else can be there */
-void apply_clear(struct log *log);           /* forget everything, for loading anew */
+void apply_clear(struct log *log);                            /* forget everything, for loading anew */
 /* Replay is over: deletes may go, dropped buckets are purged. */
 int apply_settle(struct log *log) KIST_MUST_USE;
 
@@ -213,7 +214,8 @@ int follow_durable(struct log *log) KIST_MUST_USE;
 /* The same without the state lock, and the index is loaded again if it has to be. */
 int follow_fresh(struct log *log) KIST_MUST_USE;
 /* Apply one frame's operations or its manifest, switch, end. */
-int follow_frame(struct log *log, struct segment *s, uint64_t offset, const struct frame_header *h, const uint8_t *ops) KIST_MUST_USE;
+int follow_frame(struct log *log, struct segment *s, uint64_t offset, const struct frame_header *h,
+                 const uint8_t *ops) KIST_MUST_USE;
 int follow_capture(struct log *log) KIST_MUST_USE;
 /* Work through compacted segments: about limit records. Gate held. */
 int follow_moves(struct log *log, size_t limit) KIST_MUST_USE;
@@ -224,16 +226,16 @@ int follow_moves_room(struct log *log) KIST_MUST_USE; /* for one more */
 struct follow_walk {
     struct log *log;
     struct segment *s;
-    uint64_t offset;              /* of the next frame */
-    uint8_t tag[SEAL_TAG];        /* of the one before */
-    uint64_t at;                  /* of the current one */
+    uint64_t offset;       /* of the next frame */
+    uint8_t tag[SEAL_TAG]; /* of the one before */
+    uint64_t at;           /* of the current one */
     struct frame_header header;
-    const uint8_t *frame;         /* the whole of it, its block opened in place */
+    const uint8_t *frame; /* the whole of it, its block opened in place */
     struct buf buffer;
     uint64_t buffer_at;
     size_t chunk;
     uint64_t known_end;
-    uint64_t limit;               /* 0: none. Stop there */
+    uint64_t limit; /* 0: none. Stop there */
 };
 void follow_walk_init(struct follow_walk *w, struct log *log, struct segment *s, uint64_t offset, const uint8_t tag[SEAL_TAG]);
 /* 1: the next frame is there · 0: nothing but zeros or the end · KIST_ECORRUPT: something that is no frame. */
@@ -244,9 +246,9 @@ int follow_values(struct follow_walk *w) KIST_MUST_USE;
 
 /* -- writer.c: the right to write -- */
 
-int writer_lock(struct log *log) KIST_MUST_USE;   /* gate, kernel lock, caught up; afterwards working root is the truth */
+int writer_lock(struct log *log) KIST_MUST_USE; /* gate, kernel lock, caught up; afterwards working root is the truth */
 void writer_unlock(struct log *log);
-void writer_release(struct log *log);                /* after a flush: the kernel lock goes if nothing is pending */
+void writer_release(struct log *log); /* after a flush: the kernel lock goes if nothing is pending */
 
 /* -- commit.c: appending (gate held) -- */
 
@@ -257,9 +259,10 @@ int commit_append(struct log *log, struct frame_op *ops, size_t n, uint64_t *out
 int commit_room(struct log *log, uint64_t total, bool deletes_only) KIST_MUST_USE;
 /* Append a frame with a payload (switch, mark, end) where there is room for it. */
 int commit_append_payload(struct log *log, enum frame_kind kind, const struct buf *payload, uint64_t *out_sequence) KIST_MUST_USE;
-int commit_flush(struct log *log) KIST_MUST_USE;  /* any thread, state and flush not held */
+int commit_flush(struct log *log) KIST_MUST_USE; /* any thread, state and flush not held */
 /* Wait until sequence is durable, doing the sync if nobody does. KIST_EMAYBE. */
 int commit_wait(struct log *log, uint64_t sequence) KIST_MUST_USE;
+void commit_stop(struct log *log); /* nothing is written any more: who waits is told */
 /* One fsync of the active segment, flushed before. KIST_EMAYBE: the handle is read-only from now on. */
 int commit_sync_now(struct log *log) KIST_MUST_USE;
 /* A new active segment, now (compaction, rotation). */
@@ -291,15 +294,17 @@ int logcursor_open(struct engine_txn *t, struct engine_cursor **out) KIST_MUST_U
 void logcursor_close(struct engine_cursor **c);
 int logcursor_seek(struct engine_cursor *c, struct kist_bytes key, bool backward) KIST_MUST_USE;
 int logcursor_next(struct engine_cursor *c, bool backward) KIST_MUST_USE;
-int logcursor_current(struct engine_cursor *c, struct kist_bytes *out_key, struct engine_meta *out_meta, void **out_data) KIST_MUST_USE;
+int logcursor_current(struct engine_cursor *c, struct kist_bytes *out_key, struct engine_meta *out_meta,
+                      void **out_data) KIST_MUST_USE;
 
 /* -- changes.c: what was committed lately, for watches -- */
 
 int changes_new(struct log_changes **out) KIST_MUST_USE;
 void changes_free(struct log_changes **c);
 void changes_add(struct log_changes *c, const struct frame_op *op); /* state held; forgets the oldest */
-void changes_forget(struct log_changes *c, uint64_t sequence);       /* nothing up to it is remembered */
-int changes_read(struct engine *e, uint64_t *io_since, int (*each)(const struct engine_change *c, void *ctx), void *ctx) KIST_MUST_USE;
+void changes_forget(struct log_changes *c, uint64_t sequence);      /* nothing up to it is remembered */
+int changes_read(struct engine *e, uint64_t *io_since, int (*each)(const struct engine_change *c, void *ctx),
+                 void *ctx) KIST_MUST_USE;
 int changes_wait(struct engine *e, uint64_t since, int64_t timeout_us, const _Atomic uint32_t *cancel) KIST_MUST_USE;
 void changes_wake(struct engine *e);
 
@@ -337,7 +342,8 @@ struct manifest_row {
 void manifest_row_add(struct buf *b, const struct segment *s);
 /* A manifest of all segments that are part of the store but not_this. */
 int manifest_encode(const struct log *log, const struct segment *not_this, struct buf *out) KIST_MUST_USE;
-void manifest_switch(struct buf *b, struct segment *const *added, size_t added_n, struct segment *const *removed, size_t removed_n);
+void manifest_switch(struct buf *b, struct segment *const *added, size_t added_n, struct segment *const *removed,
+                     size_t removed_n);
 /* Read rows: added to each(), removed numbers to gone(). A manifest has no removed ones. */
 int manifest_decode(const uint8_t *p, size_t len, int (*added)(const struct manifest_row *row, void *ctx),
                     int (*removed)(uint64_t number, void *ctx), void *ctx) KIST_MUST_USE;
@@ -372,7 +378,7 @@ int rekey_read(struct engine *e, int (*fn)(const struct keyring *k, void *ctx), 
 int rekey_rotate(struct engine *e, bool resume, kist_progress_fn *progress, void *ctx) KIST_MUST_USE;
 /* Read the file `header` again if another process has changed it. */
 int rekey_refresh(struct log *log) KIST_MUST_USE;
-int rekey_write(struct log *log) KIST_MUST_USE; /* the first one */
+int rekey_write(struct log *log) KIST_MUST_USE;         /* the first one */
 int rekey_load(int dir, struct buf *out) KIST_MUST_USE; /* the file's bytes */
 
 #endif

@@ -9,15 +9,15 @@
 
 struct logcursor {
     struct engine_cursor base;
-    struct tree_cursor root;  /* over the index */
-    struct tree_cursor own;   /* over t->order */
+    struct tree_cursor root; /* over the index */
+    struct tree_cursor own;  /* over t->order */
     bool root_valid, own_valid;
-    bool standing;            /* on a record */
+    bool standing; /* on a record */
     bool on_own;
     bool backward;
     uint64_t writes_seen;
-    size_t range;             /* in t->reads; SIZE_MAX: none */
-    struct entry entry;       /* of the record in root */
+    size_t range;       /* in t->reads; SIZE_MAX: none */
+    struct entry entry; /* of the record in root */
     uint8_t key[LOG_INDEX_KEY + 1];
     size_t key_len;
 };
@@ -145,8 +145,10 @@ static bool logcursor_own_live(struct logcursor *c)
 static int logcursor_settle(struct logcursor *c, const uint8_t *from, size_t from_len)
 {
     while (c->root_valid || c->own_valid) {
-        int order = !c->root_valid ? 1 : !c->own_valid ? -1
-                    : bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) * (c->backward ? -1 : 1);
+        int order = !c->root_valid ? 1
+                    : !c->own_valid
+                        ? -1
+                        : bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) * (c->backward ? -1 : 1);
         c->on_own = order >= 0;
         const struct tree_cursor *at = c->on_own ? &c->own : &c->root;
         if (c->on_own ? logcursor_own_live(c) : logcursor_root_live(c)) {
@@ -206,8 +208,7 @@ int logcursor_next(struct engine_cursor *cursor, bool backward)
             from[n++] = 0; /* the smallest key behind it */
         r = logcursor_place_both(c, from, n);
     } else {
-        bool both = c->root_valid && c->own_valid &&
-                    bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) == 0;
+        bool both = c->root_valid && c->own_valid && bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) == 0;
         if (both || !c->on_own)
             logcursor_step(c, &c->root, &c->root_valid);
         if (both || c->on_own)

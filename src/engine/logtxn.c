@@ -383,11 +383,12 @@ static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key
 
 static int logtxn_put_how(struct engine_txn *t, struct kist_bytes key, const struct logtxn_new *new)
 {
-    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && new->value.len <= KIST_VALUE_MAX && new->type <= ENTRY_TYPE);
+    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && new->value.len <= KIST_VALUE_MAX &&new->type <= ENTRY_TYPE);
     return logtxn_write(logtxn_of(t), t->bucket, key, new);
 }
 
-int logtxn_put(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms, bool borrow)
+int logtxn_put(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
+               bool borrow)
 {
     struct logtxn_new new = {.kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow};
     return logtxn_put_how(t, key, &new);
@@ -464,8 +465,8 @@ static int logtxn_get_at(struct engine_txn *txn, const uint8_t *index_key, size_
     if (out_data)
         r = read_value(log, &e, txn->mode == ENGINE_EXCLUSIVE, out_data);
     if (r == 0)
-        *out_meta = (struct engine_meta){
-            .revision = e.revision, .expires_ms = e.expires_ms, .len = e.len, .type = e.flags & ENTRY_TYPE};
+        *out_meta =
+            (struct engine_meta){.revision = e.revision, .expires_ms = e.expires_ms, .len = e.len, .type = e.flags & ENTRY_TYPE};
     return r;
 }
 
@@ -532,8 +533,7 @@ static int logtxn_append(struct logtxn *t, uint64_t *out_sequence)
         r = n ? commit_append(log, ops, n, out_sequence) : 0;
     if (ops != few)
         os_free(ops);
-    if (r == 0 && n && atomic_load_explicit(&log->shared.page->writer_waited, memory_order_relaxed) &&
-        commit_flush(log))
+    if (r == 0 && n && atomic_load_explicit(&log->shared.page->writer_waited, memory_order_relaxed) && commit_flush(log))
         r = KIST_EMAYBE; /* it is part of the log already */
     return r;
 }

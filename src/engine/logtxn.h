@@ -10,7 +10,7 @@
 struct logtxn_write {
     enum frame_op_kind kind;
     uint8_t type;
-    bool keep;        /* of a put: type and expiry still depend on the record there (put_keep) */
+    bool keep; /* of a put: type and expiry still depend on the record there (put_keep) */
     int64_t expires_ms;
     const uint8_t *value;
     uint32_t len;
@@ -27,13 +27,13 @@ struct logtxn_range {
 
 struct logtxn {
     struct engine_txn base;
-    struct tree_snap snap;        /* not for exclusive */
-    int64_t now;                  /* what counts as expired; 0: not asked yet */
+    struct tree_snap snap; /* not for exclusive */
+    int64_t now;           /* what counts as expired; 0: not asked yet */
     struct logtxn_write **writes;
     size_t writes_len, writes_cap;
     uint64_t writes_bytes;
-    uint64_t writes_changed;      /* counts: cursors look again */
-    struct tree *order;           /* index key -> position in writes; made when there are many or a cursor asks */
+    uint64_t writes_changed; /* counts: cursors look again */
+    struct tree *order;      /* index key -> position in writes; made when there are many or a cursor asks */
     struct logtxn_range *reads;
     size_t reads_len, reads_cap;
     struct logtxn_write *few[LOGTXN_FEW];

@@ -31,7 +31,8 @@ int manifest_encode(const struct log *log, const struct segment *not_this, struc
     return buf_status(out);
 }
 
-void manifest_switch(struct buf *b, struct segment *const *added, size_t added_n, struct segment *const *removed, size_t removed_n)
+void manifest_switch(struct buf *b, struct segment *const *added, size_t added_n, struct segment *const *removed,
+                     size_t removed_n)
 {
     buf_add_varint(b, added_n);
     for (size_t i = 0; i < added_n; i++)

@@ -9,12 +9,12 @@
 
 #include <assert.h>
 
-#define POLICY_SLACK (UINT64_C(40) << 20)  /* bytes dead beyond live, before copying starts: P9 allows 64 MiB */
-#define POLICY_UPKEEP_US 2000              /* that a commit spends on it */
-#define POLICY_SETTLE 10000                /* slices at most, when a handle closes */
-#define POLICY_SWEEP 256u                   /* expired records that a commit sweeps by the way */
-#define POLICY_ROUNDS 3                    /* of `compact`: a delete may outlive in one what it guards against */
-#define POLICY_SLICE_US 20000              /* of `compact`, between two looks at whether it is cancelled */
+#define POLICY_SLACK (UINT64_C(40) << 20) /* bytes dead beyond live, before copying starts: P9 allows 64 MiB */
+#define POLICY_UPKEEP_US 2000             /* that a commit spends on it */
+#define POLICY_SETTLE 10000               /* slices at most, when a handle closes */
+#define POLICY_SWEEP 256u                 /* expired records that a commit sweeps by the way */
+#define POLICY_ROUNDS 3                   /* of `compact`: a delete may outlive in one what it guards against */
+#define POLICY_SLICE_US 20000             /* of `compact`, between two looks at whether it is cancelled */
 
 /* -- choosing -- */
 

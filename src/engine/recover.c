@@ -31,7 +31,7 @@ struct recover_frames {
 struct recover {
     struct log *log;
     bool alone;
-    uint64_t *numbers;            /* of .log files, ascending */
+    uint64_t *numbers; /* of .log files, ascending */
     size_t numbers_len, numbers_cap;
     struct segment *active;
     uint64_t tail, tail_sequence; /* end of the last whole frame of the active segment */
@@ -47,17 +47,10 @@ static int recover_push(struct recover_frames *f, const struct recover_frame *fr
         f->len -= f->first;
         f->first = 0;
     }
-    if (f->len == f->cap) {
-        size_t cap = f->cap ? f->cap * 2 : 64;
-        struct recover_frame *p = os_alloc(cap * sizeof *p);
-        if (!p)
-            return KIST_ENOMEM;
-        if (f->len)
-            memcpy(p, f->at, f->len * sizeof *p);
-        os_free(f->at);
-        f->at = p;
-        f->cap = cap;
-    }
+    struct recover_frame *p = array_room(f->at, f->len, &f->cap, sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    f->at = p;
     f->at[f->len++] = *frame;
     return 0;
 }
@@ -68,17 +61,10 @@ static int recover_number(const char *name, void *ctx)
     uint64_t n = segment_number(name, ".log");
     if (!n)
         return 0;
-    if (r->numbers_len == r->numbers_cap) {
-        size_t cap = r->numbers_cap ? r->numbers_cap * 2 : 16;
-        uint64_t *p = os_alloc(cap * sizeof *p);
-        if (!p)
-            return KIST_ENOMEM;
-        if (r->numbers_len)
-            memcpy(p, r->numbers, r->numbers_len * sizeof *p);
-        os_free(r->numbers);
-        r->numbers = p;
-        r->numbers_cap = cap;
-    }
+    uint64_t *p = array_room(r->numbers, r->numbers_len, &r->numbers_cap, sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    r->numbers = p;
     size_t at = r->numbers_len++;
     for (; at > 0 && r->numbers[at - 1] > n; at--)
         r->numbers[at] = r->numbers[at - 1];
@@ -320,7 +306,6 @@ static int recover_mend(struct recover *r)
 
 /* -- the set of segments -- */
 
-
 struct recover_rows {
     struct manifest_row *row;
     size_t len, cap;
@@ -330,22 +315,13 @@ static int recover_row_collect(const struct manifest_row *row, void *ctx)
 {
     struct recover_rows *rows = ctx;
     for (size_t i = 0; i < rows->len; i++) {
-        if (rows->row[i].number == row->number) { /* the SWITCH came behind a MANIFEST that knew of it already */
-            rows->row[i] = *row;
-            return 0;
-        }
+        if (rows->row[i].number == row->number)
+            return KIST_ECORRUPT;
     }
-    if (rows->len == rows->cap) {
-        size_t cap = rows->cap ? rows->cap * 2 : 64;
-        struct manifest_row *p = os_alloc(cap * sizeof *p);
-        if (!p)
-            return KIST_ENOMEM;
-        if (rows->len)
-            memcpy(p, rows->row, rows->len * sizeof *p);
-        os_free(rows->row);
-        rows->row = p;
-        rows->cap = cap;
-    }
+    struct manifest_row *p = array_room(rows->row, rows->len, &rows->cap, sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    rows->row = p;
     rows->row[rows->len++] = *row;
     return 0;
 }
@@ -371,8 +347,9 @@ static int recover_list(struct recover *r, const struct buf *manifest, uint64_t 
         const struct recover_frame *f = &r->switches.at[i];
         follow_walk_init(&w, r->log, r->active, f->offset, f->prev);
         e = follow_walk_next(&w);
-        e = e == 1 ? manifest_decode(w.frame + FRAME_HEADER, w.header.ops_len, recover_row_collect, recover_row_drop, rows)
-            : e == 0 ? KIST_ECORRUPT : e;
+        e = e == 1   ? manifest_decode(w.frame + FRAME_HEADER, w.header.ops_len, recover_row_collect, recover_row_drop, rows)
+            : e == 0 ? KIST_ECORRUPT
+                     : e;
         follow_walk_done(&w);
     }
     return e;
@@ -437,7 +414,8 @@ static int recover_replay(struct log *log, bool snapshot)
         if (!s || s->gone || s == log->active || (snapshot && (s->kind != SEGMENT_LOG || s->number < log->at.segment)))
             continue;
         bool here = snapshot && s->number == log->at.segment;
-        r = recover_replay_segment(log, s, here ? log->at.offset : SEGMENT_HEADER, here ? log->at.tag : (const uint8_t[SEAL_TAG]){0});
+        r = recover_replay_segment(log, s, here ? log->at.offset : SEGMENT_HEADER,
+                                   here ? log->at.tag : (const uint8_t[SEAL_TAG]){0});
     }
     return r;
 }
@@ -457,7 +435,8 @@ static int recover_index(struct recover *r, uint64_t upto)
     if (e)
         return e;
     if (!snapshot || log->at.segment != log->active->number)
-        log->at = (struct log_position){.segment = log->active->number, .offset = SEGMENT_HEADER, .sequence = r->active->first_sequence - 1};
+        log->at = (struct log_position){
+            .segment = log->active->number, .offset = SEGMENT_HEADER, .sequence = r->active->first_sequence - 1};
     log->active->end = log->at.offset;
     e = follow_to(log, upto);
     bool replayed = log->replaying;

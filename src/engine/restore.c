@@ -43,20 +43,20 @@ struct restore {
     const struct engine_options *options;
     struct error_detail *detail;
     const char *path;
-    int spool;                 /* the sealed stream, in a file without a name */
+    int spool; /* the sealed stream, in a file without a name */
     struct backup_reader reader;
-    struct log *log;           /* the store at path; or, for a new one, no more of a log than segments need */
+    struct log *log; /* the store at path; or, for a new one, no more of a log than segments need */
     bool fresh;
     struct batch batch;
-    struct segment *out;       /* the compacted segment that grows */
-    struct buf rows;           /* of the manifest */
+    struct segment *out; /* the compacted segment that grows */
+    struct buf rows;     /* of the manifest */
     uint64_t rows_len;
     struct buf made;           /* numbers of the segments that were made, 8 bytes each */
     uint64_t last_number;      /* of a new store's */
     struct lineage lineage;    /* of the store: as it is, then as it will be */
     struct tree_cursor cursor; /* increment: over what the store has */
     bool more;
-    bool named;                /* increment: the log segment may have its name, and then it counts */
+    bool named; /* increment: the log segment may have its name, and then it counts */
 };
 
 /* -- paths -- */
@@ -166,7 +166,7 @@ static int restore_out_end(struct restore *t)
     return r;
 }
 
-/* Room for one more operation: in the batch, and in a segment. */
+/* A segment with room for one more operation. */
 static int restore_room(struct restore *t)
 {
     struct batch *b = &t->batch;
@@ -180,18 +180,7 @@ static int restore_room(struct restore *t)
         if (r == 0)
             t->out->first_sequence = 1;
     }
-    if (r || b->len < b->cap)
-        return r;
-    size_t cap = b->cap ? b->cap * 2 : 256;
-    struct batch_op *p = os_alloc(cap * sizeof *p);
-    if (!p)
-        return KIST_ENOMEM;
-    if (b->len)
-        memcpy(p, b->op, b->len * sizeof *p);
-    os_free(b->op);
-    b->op = p;
-    b->cap = cap;
-    return 0;
+    return r;
 }
 
 /* Behind what is in the segment; a put without a value takes it from the reader. */
@@ -201,18 +190,15 @@ static int restore_add(struct restore *t, const struct frame_op *op)
     int r = restore_room(t);
     if (r)
         return r;
-    struct batch_op *to = &b->op[b->len];
-    *to = (struct batch_op){.op = *op, .key_at = b->bytes.len};
-    buf_add(&b->bytes, op->key, op->key_len);
-    to->value_at = b->bytes.len;
+    r = batch_add(b, op);
+    if (r)
+        return r;
     uint8_t *value = op->kind == FRAME_PUT ? buf_grow(&b->bytes, op->len) : NULL;
     r = buf_status(&b->bytes);
     if (r == 0 && op->kind == FRAME_PUT && op->value)
         memcpy(value, op->value, op->len);
     else if (r == 0 && op->kind == FRAME_PUT && op->len)
         r = backup_read_value(&t->reader, value, op->len);
-    if (r == 0)
-        b->len++;
     return r;
 }
 
@@ -501,9 +487,10 @@ static int restore_whole(struct restore *t, int parent)
 
 static int restore_differs(const struct restore *t)
 {
-    return error_set(t->detail, KIST_EROLLBACK,
-                     "the store does not hold what the backup says it had at revision %llu: restore a whole backup to a new directory",
-                     (unsigned long long)t->lineage.fed);
+    return error_set(
+        t->detail, KIST_EROLLBACK,
+        "the store does not hold what the backup says it had at revision %llu: restore a whole backup to a new directory",
+        (unsigned long long)t->lineage.fed);
 }
 
 /* Does the backup go on from what the store is? */
@@ -516,8 +503,9 @@ static int restore_fits(struct restore *t)
     if (r)
         return r;
     if (!l->fed || memcmp(l->parent, b->lineage, LINEAGE_ID))
-        return error_set(t->detail, KIST_EROLLBACK,
-                         "the store was not restored from backups that this one continues: restore a whole one to a new directory");
+        return error_set(
+            t->detail, KIST_EROLLBACK,
+            "the store was not restored from backups that this one continues: restore a whole one to a new directory");
     if (t->log->newest > l->fed)
         return error_set(t->detail, KIST_EROLLBACK,
                          "the store was written to after it was restored: restore a whole backup to a new directory");
@@ -673,7 +661,8 @@ static int restore_switch(struct restore *t, uint64_t sequence, uint64_t fed)
     atomic_store(&log->failed, 1);
     t->made.len = 0;
     r = os_sync_dir(log->dir);
-    return r ? error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the restore may be undone by a power cut") : 0;
+    return r ? error_set(t->detail, KIST_EMAYBE, "the directory could not be synced: the restore may be undone by a power cut")
+             : 0;
 }
 
 /* The store is taken. */

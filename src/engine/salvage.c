@@ -13,10 +13,10 @@
 
 struct salvage {
     struct log *log;
-    uint64_t *numbers;       /* of the .log files */
+    uint64_t *numbers; /* of the .log files */
     size_t len, cap;
-    bool *counts;            /* by the manifest */
-    bool listed;             /* there is a manifest */
+    bool *counts; /* by the manifest */
+    bool listed;  /* there is a manifest */
 };
 
 static int salvage_number(const char *name, void *ctx)
@@ -25,17 +25,10 @@ static int salvage_number(const char *name, void *ctx)
     uint64_t n = segment_number(name, ".log");
     if (!n || n > UINT32_MAX)
         return 0;
-    if (s->len == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 16;
-        uint64_t *p = os_alloc(cap * sizeof *p);
-        if (!p)
-            return KIST_ENOMEM;
-        if (s->len)
-            memcpy(p, s->numbers, s->len * sizeof *p);
-        os_free(s->numbers);
-        s->numbers = p;
-        s->cap = cap;
-    }
+    uint64_t *p = array_room(s->numbers, s->len, &s->cap, sizeof *p);
+    if (!p)
+        return KIST_ENOMEM;
+    s->numbers = p;
     size_t at = s->len++;
     for (; at > 0 && s->numbers[at - 1] > n; at--)
         s->numbers[at] = s->numbers[at - 1];

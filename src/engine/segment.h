@@ -15,7 +15,7 @@
 #define SEGMENT_SIZE (UINT64_C(64) << 20)       /* a log segment is full at this size */
 #define SEGMENT_MEMORY_SIZE (UINT64_C(4) << 20) /* the same in the memory engine */
 
-#define SEGMENT_AHEAD (UINT64_C(32) << 10)      /* half of what is written ahead at first */
+#define SEGMENT_AHEAD (UINT64_C(32) << 10) /* half of what is written ahead at first */
 
 enum segment_kind { SEGMENT_LOG = 1, SEGMENT_COMPACTED = 2 };
 
@@ -28,33 +28,33 @@ struct segment_guard {
 struct segment {
     uint64_t number;
     enum segment_kind kind;
-    uint32_t generation;       /* of the data key */
-    const uint8_t *data_key;   /* borrowed from the log */
-    uint64_t birth;            /* every record in it was live at this sequence or written after it */
+    uint32_t generation;     /* of the data key */
+    const uint8_t *data_key; /* borrowed from the log */
+    uint64_t birth;          /* every record in it was live at this sequence or written after it */
     uint64_t first_sequence, last_sequence;
-    uint64_t end;              /* bytes of frames, header included: final for all but the active one */
+    uint64_t end; /* bytes of frames, header included: final for all but the active one */
     uint8_t last_tag[16];
 
-    int fd;                    /* -1: in memory */
+    int fd; /* -1: in memory */
     uint8_t *memory;
-    uint64_t capacity;         /* of memory */
-    uint64_t allocated;        /* file: bytes known to exist on disk behind the tail; 0: ask again */
-    uint64_t ahead;            /* how much was written ahead last time; 0: nothing is */
-    _Atomic(void *) map;       /* [0, map_len) of the file, or NULL: read with pread */
+    uint64_t capacity;   /* of memory */
+    uint64_t allocated;  /* file: bytes known to exist on disk behind the tail; 0: ask again */
+    uint64_t ahead;      /* how much was written ahead last time; 0: nothing is */
+    _Atomic(void *) map; /* [0, map_len) of the file, or NULL: read with pread */
     size_t map_len;
 
     /* The account: what of it the working root still uses. Under the state lock. */
     uint64_t live_bytes, live_count;
-    uint64_t put_count;        /* puts in it, live and dead */
+    uint64_t put_count;                             /* puts in it, live and dead */
     uint64_t delete_bytes, many_count, many_newest; /* deletes; those that guard against several; their newest revision */
-    uint64_t drop_count;       /* dropped buckets: kept for ever */
+    uint64_t drop_count;                            /* dropped buckets: kept for ever */
     struct segment_guard *guards;
     size_t guards_len, guards_cap;
-    bool compacting;           /* records that die now must be cancelled in the output */
-    bool gone;                 /* replaced or empty: no longer part of the store, kept while entries or snapshots need it */
-    uint64_t gone_at;          /* gone: by the SWITCH with this sequence; 0: not known (loaded anew since) */
-    bool dropped;              /* memory engine, while loading anew: it was gone before */
-    bool leaving;              /* no entry of the working root needs it: freed with the last snapshot that does */
+    bool compacting;  /* records that die now must be cancelled in the output */
+    bool gone;        /* replaced or empty: no longer part of the store, kept while entries or snapshots need it */
+    uint64_t gone_at; /* gone: by the SWITCH with this sequence; 0: not known (loaded anew since) */
+    bool dropped;     /* memory engine, while loading anew: it was gone before */
+    bool leaving;     /* no entry of the working root needs it: freed with the last snapshot that does */
 };
 
 /* The name of a segment's file: 12 digits and ".log", 17 bytes with the NUL. */

@@ -60,8 +60,7 @@ static int shared_private(struct shared *s)
     return s->own ? 0 : KIST_ENOMEM;
 }
 
-int shared_open(struct shared *s, int dir, bool memory, bool read_only, const uint8_t store_id[16],
-                const uint8_t check_key[16])
+int shared_open(struct shared *s, int dir, bool memory, bool read_only, const uint8_t store_id[16], const uint8_t check_key[16])
 {
     *s = (struct shared){.dir = dir, .fd = -1, .read_only = read_only, .check_key = check_key};
     if (memory) {

@@ -18,9 +18,9 @@ enum shared_lock {
     SHARED_OPEN = 1,     /* exclusive while a handle opens or closes */
     SHARED_PRESENCE = 2, /* shared by every open handle that may write: without one, the next opener recovers */
     SHARED_WRITER = 3,
-    SHARED_SYNC = 4,     /* whose fdatasync it is: only to do it once */
+    SHARED_SYNC = 4, /* whose fdatasync it is: only to do it once */
     SHARED_COMPACT = 5,
-    SHARED_HEADER = 6,   /* who rewrites the file `header` */
+    SHARED_HEADER = 6, /* who rewrites the file `header` */
 };
 
 /* The layout is docs/format.md, "Lock file": one cache line for what changes at each commit. */
@@ -40,19 +40,19 @@ struct shared_page {
     _Atomic uint32_t visible_waited; /* somebody sleeps on it */
     _Atomic uint32_t writer_word;    /* counts releases of the writer lock: futex */
     _Atomic uint32_t writer_waited;
-    _Atomic uint32_t writer_pid;     /* for the message only */
-    _Atomic uint32_t header_word;    /* counts rewrites of the file `header` */
+    _Atomic uint32_t writer_pid;  /* for the message only */
+    _Atomic uint32_t header_word; /* counts rewrites of the file `header` */
 };
 
 struct shared {
-    int dir;                 /* borrowed */
-    int fd;                  /* -1: memory engine */
+    int dir; /* borrowed */
+    int fd;  /* -1: memory engine */
     bool read_only;
     struct shared_page *page;
     struct shared_page *own; /* when there is no file to map */
     uint64_t device, inode;
     const uint8_t *check_key; /* borrowed, 16 bytes */
-    bool polite;             /* somebody waited for the writer lock when we last released it, at this count */
+    bool polite;              /* somebody waited for the writer lock when we last released it, at this count */
     uint32_t released;
 };
 
@@ -75,7 +75,8 @@ void shared_writer_unlock(struct shared *s);
 /* Start the page anew: the first to open, with recovery done. appended frames are visible, durable ones proved. */
 void shared_reset(struct shared *s, const uint8_t store_id[16], uint64_t appended, uint64_t durable, uint64_t active,
                   uint64_t numbers);
-/* A number for a new segment, never given before. Writer lock held. */
+/* A number for a new segment: larger than all that were given while the store was open and all that are in use. Writer lock
+ * held. */
 uint64_t shared_number(struct shared *s);
 /* What the page proves to have been durable; 0 when it proves nothing. */
 uint64_t shared_evidence(const struct shared *s, const uint8_t store_id[16]);

@@ -123,7 +123,7 @@ struct snapshot_writer {
     struct buf plain; /* the block's length, then what it holds */
     struct seal seal;
     uint8_t header[SNAPSHOT_HEADER];
-    size_t key_len;   /* of the entry before in this block */
+    size_t key_len; /* of the entry before in this block */
     uint8_t key[LOG_INDEX_KEY];
 };
 
@@ -368,8 +368,7 @@ static bool snapshot_position(struct log *log, const struct log_position *at)
     struct frame_context c = log_context(log, s);
     size_t n = (size_t)FRAME_HEADER + h.ops_len;
     uint8_t *frame = os_alloc(n);
-    bool good = frame && segment_read(s, start, frame, n) == 0 &&
-                frame_open(&c, frame, &h, prev, frame + FRAME_HEADER) == 0;
+    bool good = frame && segment_read(s, start, frame, n) == 0 && frame_open(&c, frame, &h, prev, frame + FRAME_HEADER) == 0;
     if (frame)
         os_wipe(frame, n);
     os_free(frame);
@@ -396,11 +395,11 @@ struct snapshot_reader {
     struct seal seal;
     uint8_t header[SNAPSHOT_HEADER];
     struct log_position position;
-    struct buf data;  /* one block */
+    struct buf data; /* one block */
     struct buf state;
     uint64_t expected, loaded; /* entries */
-    uint64_t dropped; /* the bucket of the last drop entry; 0: none */
-    uint64_t drops;   /* entries of dropped buckets */
+    uint64_t dropped;          /* the bucket of the last drop entry; 0: none */
+    uint64_t drops;            /* entries of dropped buckets */
     size_t key_len;
     uint8_t key[LOG_INDEX_KEY];
 };
@@ -674,8 +673,7 @@ static int snapshot_load_blocks(struct snapshot_reader *r)
 static int snapshot_load_file(struct snapshot_reader *r)
 {
     struct log *log = r->log;
-    if (!snapshot_read_header(r) || !snapshot_position(log, &r->position) ||
-        !snapshot_visible(log, r->position.sequence))
+    if (!snapshot_read_header(r) || !snapshot_position(log, &r->position) || !snapshot_visible(log, r->position.sequence))
         return KIST_ENOSTORE;
     snapshot_seal(log, r->header, &r->seal);
     r->at = SNAPSHOT_HEADER;

@@ -242,7 +242,9 @@ int table_open(struct log *log, uint64_t number, struct segment **out)
     if (r) {
         segment_free(&s);
         return error_set(log->base.detail, r, "segment %s: %s", name,
-                         r == KIST_ENOSTORE ? "the file is missing" : r == KIST_ENEWER ? "made by a newer version of kist" : "the header is unreadable or not of this store");
+                         r == KIST_ENOSTORE ? "the file is missing"
+                         : r == KIST_ENEWER ? "made by a newer version of kist"
+                                            : "the header is unreadable or not of this store");
     }
     *out = s;
     return 0;

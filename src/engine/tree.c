@@ -105,8 +105,7 @@ struct tree_root tree_working(const struct tree *t)
     assert(t->magic == TREE_MAGIC);
     if (t->broken)
         return (struct tree_root){.version = t->version, .tag = t->tag};
-    return (struct tree_root){
-        .node = t->root, .version = t->version, .count = t->count, .tag = t->tag};
+    return (struct tree_root){.node = t->root, .version = t->version, .count = t->count, .tag = t->tag};
 }
 
 uint64_t tree_memory(const struct tree *t)
@@ -114,8 +113,7 @@ uint64_t tree_memory(const struct tree *t)
     return tree_slab_memory(&t->slabs);
 }
 
-const uint8_t *tree_find(const struct tree_root *root, const void *key, size_t key_len,
-                         size_t *out_len)
+const uint8_t *tree_find(const struct tree_root *root, const void *key, size_t key_len, size_t *out_len)
 {
     const struct tree_node *n = root->node;
     if (!n)
@@ -184,8 +182,7 @@ static int tree_own(struct tree *t, struct tree_walk *w, unsigned level)
 }
 
 /* To the leaf of a key (append: to the last leaf), owning the branches on the way. */
-static int tree_descend(struct tree *t, const uint8_t *key, size_t key_len, bool append,
-                        struct tree_walk *out)
+static int tree_descend(struct tree *t, const uint8_t *key, size_t key_len, bool append, struct tree_walk *out)
 {
     struct tree_node *n = t->root;
     out->depth = 0;
@@ -227,8 +224,8 @@ struct tree_made {
     unsigned n;
 };
 
-static struct tree_node *tree_make(struct tree *t, struct tree_made *made,
-                                   const struct tree_item *items, unsigned n, unsigned level)
+static struct tree_node *tree_make(struct tree *t, struct tree_made *made, const struct tree_item *items, unsigned n,
+                                   unsigned level)
 {
     struct tree_node *node = tree_node_build(&t->slabs, items, n, level, t->version);
     if (node)
@@ -245,8 +242,7 @@ static void tree_unmake(struct tree *t, struct tree_made *made)
 /* Bytes that the separator would have if items [k, n) went to a node of their own. */
 static size_t tree_separator(const struct tree_change *c, unsigned k)
 {
-    return c->level > 0 ? c->items[k].len
-                        : tree_node_item_common(&c->items[k - 1], &c->items[k]) + 1;
+    return c->level > 0 ? c->items[k].len : tree_node_item_common(&c->items[k - 1], &c->items[k]) + 1;
 }
 
 /* Near the middle in bytes, where the separator is shortest. */
@@ -274,8 +270,7 @@ static unsigned tree_middle(const struct tree_change *c)
 static unsigned tree_cut(const struct tree_change *c)
 {
     size_t prefix;
-    if (c->n <= TREE_NODE_FEW ||
-        tree_node_measure(c->items, c->n, c->level, &prefix) <= TREE_NODE_STD)
+    if (c->n <= TREE_NODE_FEW || tree_node_measure(c->items, c->n, c->level, &prefix) <= TREE_NODE_STD)
         return c->n;
     if (c->stranger)
         return c->at + 1 == c->n ? c->at : c->at + (c->level == 0);
@@ -287,8 +282,8 @@ static unsigned tree_cut(const struct tree_change *c)
 }
 
 /* Gather a node's items and put the new one at its place. */
-static void tree_change_init(struct tree_change *c, const struct tree_walk *w, unsigned level,
-                             const struct tree_item *add, bool replace)
+static void tree_change_init(struct tree_change *c, const struct tree_walk *w, unsigned level, const struct tree_item *add,
+                             bool replace)
 {
     const struct tree_node *old = w->nodes[level];
     c->n = tree_node_items(old, c->items);
@@ -296,8 +291,7 @@ static void tree_change_init(struct tree_change *c, const struct tree_walk *w, u
     c->at = w->index[level] + (old->level > 0);
     c->stranger = !replace && tree_node_compare_prefix(old, add->prefix, add->len) != 0;
     c->ascending =
-        !replace && c->at > 0 &&
-        ((w->rightmost && c->at == c->n) || (c->at == old->last + 1u && old->run >= TREE_RUN_MIN));
+        !replace && c->at > 0 && ((w->rightmost && c->at == c->n) || (c->at == old->last + 1u && old->run >= TREE_RUN_MIN));
     if (!replace) {
         memmove(c->items + c->at + 1, c->items + c->at, (c->n - c->at) * sizeof *c->items);
         c->n++;
@@ -309,8 +303,7 @@ static void tree_change_init(struct tree_change *c, const struct tree_walk *w, u
 }
 
 /* A rebuilt node goes on counting the run of inserts. */
-static void tree_note_run(struct tree_node *n, unsigned at, const struct tree_node *old,
-                          unsigned old_at)
+static void tree_note_run(struct tree_node *n, unsigned at, const struct tree_node *old, unsigned old_at)
 {
     assert(n);
     n->last = (uint16_t)at;
@@ -318,9 +311,8 @@ static void tree_note_run(struct tree_node *n, unsigned at, const struct tree_no
 }
 
 /* Build what comes in the place of one node: *out_left, and *out_right if it had to be split. */
-static int tree_change_build(struct tree *t, struct tree_made *made, const struct tree_change *c,
-                             const struct tree_node *old, struct tree_node **out_left,
-                             struct tree_node **out_right)
+static int tree_change_build(struct tree *t, struct tree_made *made, const struct tree_change *c, const struct tree_node *old,
+                             struct tree_node **out_left, struct tree_node **out_right)
 {
     unsigned cut = tree_cut(c);
     struct tree_node *right = NULL, *left = tree_make(t, made, c->items, cut, c->level);
@@ -349,8 +341,7 @@ static size_t tree_change_separator(const struct tree_change *c, unsigned cut, u
 }
 
 /* The tree grows by a level. */
-static int tree_raise(struct tree *t, struct tree_made *made, struct tree_node *left,
-                      struct tree_item right)
+static int tree_raise(struct tree *t, struct tree_made *made, struct tree_node *left, struct tree_item right)
 {
     struct tree_item items[2] = {
         tree_node_item_of(NULL, 0, (const uint8_t *)&left, sizeof left),
@@ -367,16 +358,13 @@ static int tree_raise(struct tree *t, struct tree_made *made, struct tree_node *
 
 /* Hang left in instead of the node below this branch, and right behind it, if that needs no
  * rebuild. */
-static bool tree_hang(struct tree_walk *w, unsigned level, struct tree_node *left,
-                      const struct tree_item *right)
+static bool tree_hang(struct tree_walk *w, unsigned level, struct tree_node *left, const struct tree_item *right)
 {
     struct tree_node *up = w->nodes[level];
-    if (tree_node_compare_prefix(up, right->prefix, right->len) != 0 ||
-        !tree_node_room(up, right->len, sizeof left))
+    if (tree_node_compare_prefix(up, right->prefix, right->len) != 0 || !tree_node_room(up, right->len, sizeof left))
         return false;
     tree_node_set_child(up, w->index[level], left);
-    tree_node_insert(up, w->index[level] + 1, right->prefix, right->len, right->payload,
-                     sizeof left);
+    tree_node_insert(up, w->index[level] + 1, right->prefix, right->len, right->payload, sizeof left);
     return true;
 }
 
@@ -434,11 +422,9 @@ static int tree_store(struct tree *t, struct tree_walk *w, const struct tree_ite
     const struct tree_node *n = w->nodes[leaf];
     bool in_place;
     if (w->equal)
-        in_place = it->payload_len <= *tree_node_entry(n, i) ||
-                   tree_node_room(n, it->len, it->payload_len);
+        in_place = it->payload_len <= *tree_node_entry(n, i) || tree_node_room(n, it->len, it->payload_len);
     else
-        in_place = tree_node_compare_prefix(n, it->prefix, it->len) == 0 &&
-                   tree_node_room(n, it->len, it->payload_len);
+        in_place = tree_node_compare_prefix(n, it->prefix, it->len) == 0 && tree_node_room(n, it->len, it->payload_len);
     if (!in_place)
         return tree_rebuild(t, w, *it, w->equal);
     int rc = tree_own(t, w, leaf);
@@ -458,8 +444,7 @@ static int tree_put_first(struct tree *t, const struct tree_item *it)
 }
 
 /* The payload at slot i, or that there is none, into out_old. */
-static void tree_old(const struct tree_node *n, unsigned i, bool there, uint8_t *out_old,
-                     size_t *out_len)
+static void tree_old(const struct tree_node *n, unsigned i, bool there, uint8_t *out_old, size_t *out_len)
 {
     const uint8_t *entry = there ? tree_node_entry(n, i) : NULL;
     *out_len = there ? entry[0] : SIZE_MAX;
@@ -467,8 +452,8 @@ static void tree_old(const struct tree_node *n, unsigned i, bool there, uint8_t 
         memcpy(out_old, entry + 1, entry[0]);
 }
 
-int tree_put(struct tree *t, const void *key, size_t key_len, const void *payload,
-             size_t payload_len, uint8_t *out_old, size_t *out_old_len)
+int tree_put(struct tree *t, const void *key, size_t key_len, const void *payload, size_t payload_len, uint8_t *out_old,
+             size_t *out_old_len)
 {
     assert(t->magic == TREE_MAGIC && key_len <= TREE_KEY_MAX && payload_len <= TREE_PAYLOAD_MAX);
     if (t->broken)
@@ -481,8 +466,7 @@ int tree_put(struct tree *t, const void *key, size_t key_len, const void *payloa
     if (t->root) {
         rc = tree_descend(t, key, key_len, false, &w);
         if (!rc) {
-            tree_old(w.nodes[w.depth - 1], w.index[w.depth - 1], w.equal, out_old ? old : NULL,
-                     &old_len);
+            tree_old(w.nodes[w.depth - 1], w.index[w.depth - 1], w.equal, out_old ? old : NULL, &old_len);
             rc = tree_store(t, &w, &it);
         }
     } else {
@@ -502,8 +486,7 @@ int tree_put(struct tree *t, const void *key, size_t key_len, const void *payloa
 
 /* -- loading -- */
 
-int tree_load_add(struct tree *t, const void *key, size_t key_len, const void *payload,
-                  size_t payload_len)
+int tree_load_add(struct tree *t, const void *key, size_t key_len, const void *payload, size_t payload_len)
 {
     assert(t->magic == TREE_MAGIC && key_len <= TREE_KEY_MAX && payload_len <= TREE_PAYLOAD_MAX);
     if (t->broken)
@@ -548,8 +531,7 @@ static struct tree_node *tree_merged(struct tree *t, const struct tree_node *up,
     uint8_t key[TREE_KEY_MAX];
     struct tree_item items[TREE_NODE_ITEMS];
     size_t prefix, few = a->count + (size_t)b->count;
-    if (few > TREE_MERGED_FEW &&
-        a->used - tree_node_slots_at(a->prefix_len) + b->used > TREE_MERGED_MAX)
+    if (few > TREE_MERGED_FEW && a->used - tree_node_slots_at(a->prefix_len) + b->used > TREE_MERGED_MAX)
         return NULL;
     unsigned n = tree_node_items(a, items), level = a->level;
     n += tree_node_items(b, items + n);
@@ -629,8 +611,7 @@ static void tree_mend(struct tree *t, struct tree_walk *w)
     tree_lower(t);
 }
 
-int tree_delete(struct tree *t, const void *key, size_t key_len, uint8_t *out_old,
-                size_t *out_old_len)
+int tree_delete(struct tree *t, const void *key, size_t key_len, uint8_t *out_old, size_t *out_old_len)
 {
     assert(t->magic == TREE_MAGIC && key_len <= TREE_KEY_MAX);
     if (t->broken)

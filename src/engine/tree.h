@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TREE_KEY_MAX 4224     /* bytes; keys of one key of a store plus bucket and time prefixes */
-#define TREE_PAYLOAD_MAX 128  /* bytes */
+#define TREE_KEY_MAX 4224    /* bytes; keys of one key of a store plus bucket and time prefixes */
+#define TREE_PAYLOAD_MAX 128 /* bytes */
 #define TREE_AUX 4
 
 struct tree;
@@ -23,11 +23,11 @@ struct tree_node;
 
 /* What readers see: borrowed from the tree until the snapshot is dropped. */
 struct tree_root {
-    const struct tree_node *node;  /* NULL when empty */
-    uint64_t version;              /* of the capture */
-    uint64_t count;                /* keys under it */
-    uint64_t tag;                  /* the caller's: what tree_capture was given */
-    uint64_t aux[TREE_AUX];        /* the caller's */
+    const struct tree_node *node; /* NULL when empty */
+    uint64_t version;             /* of the capture */
+    uint64_t count;               /* keys under it */
+    uint64_t tag;                 /* the caller's: what tree_capture was given */
+    uint64_t aux[TREE_AUX];       /* the caller's */
 };
 
 struct tree_snap {
@@ -42,8 +42,8 @@ void tree_free(struct tree **t); /* no snapshot may be live */
 
 /* Put or replace. *out_old (may be NULL; TREE_PAYLOAD_MAX bytes) gets the payload replaced, *out_old_len its length
  * (SIZE_MAX when the key is new). KIST_ENOMEM leaves the working root unusable until tree_reset(). */
-int tree_put(struct tree *t, const void *key, size_t key_len, const void *payload, size_t payload_len,
-             uint8_t *out_old, size_t *out_old_len) KIST_MUST_USE;
+int tree_put(struct tree *t, const void *key, size_t key_len, const void *payload, size_t payload_len, uint8_t *out_old,
+             size_t *out_old_len) KIST_MUST_USE;
 /* Remove. *out_old as above; SIZE_MAX when it was not there. KIST_ENOMEM as above. */
 int tree_delete(struct tree *t, const void *key, size_t key_len, uint8_t *out_old, size_t *out_old_len) KIST_MUST_USE;
 /* The working root, to look things up in; valid until the next change. */
@@ -104,9 +104,10 @@ struct tree_cursor {
 };
 
 void tree_cursor_init(struct tree_cursor *c, const struct tree_root *root);
-void tree_cursor_done(struct tree_cursor *c); /* wipes the key; NULL is fine */
-bool tree_cursor_seek(struct tree_cursor *c, const void *key, size_t key_len);      /* the first key >= key */
-bool tree_cursor_seek_last(struct tree_cursor *c, const void *key, size_t key_len); /* the last key < key; NULL: the last of all */
+void tree_cursor_done(struct tree_cursor *c);                                  /* wipes the key; NULL is fine */
+bool tree_cursor_seek(struct tree_cursor *c, const void *key, size_t key_len); /* the first key >= key */
+bool tree_cursor_seek_last(struct tree_cursor *c, const void *key,
+                           size_t key_len); /* the last key < key; NULL: the last of all */
 bool tree_cursor_next(struct tree_cursor *c);
 bool tree_cursor_prev(struct tree_cursor *c);
 /* The payload that the next step will most likely find, without taking it; NULL where that is not known. */

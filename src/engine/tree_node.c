@@ -16,8 +16,8 @@
  * Relies on: one writer; nodes with birth < version are never passed to what changes nodes. */
 #include "engine/tree_node.h"
 
-unsigned tree_node_search_tied(const struct tree_node *n, unsigned lo, uint32_t head,
-                               const uint8_t *suffix, size_t len, bool *out_equal)
+unsigned tree_node_search_tied(const struct tree_node *n, unsigned lo, uint32_t head, const uint8_t *suffix, size_t len,
+                               bool *out_equal)
 {
     const struct tree_slot *slots = tree_node_slots(n);
     int c = tree_node_compare_rest(n, lo, suffix, len);
@@ -71,11 +71,10 @@ static uint8_t *tree_node_take(struct tree_node *n, size_t len)
     return (uint8_t *)n + n->heap;
 }
 
-void tree_node_insert(struct tree_node *n, unsigned i, const uint8_t *key, size_t key_len,
-                      const uint8_t *payload, size_t payload_len)
+void tree_node_insert(struct tree_node *n, unsigned i, const uint8_t *key, size_t key_len, const uint8_t *payload,
+                      size_t payload_len)
 {
-    assert(i <= n->count && payload_len <= TREE_PAYLOAD_MAX &&
-           tree_node_room(n, key_len, payload_len));
+    assert(i <= n->count && payload_len <= TREE_PAYLOAD_MAX && tree_node_room(n, key_len, payload_len));
     const uint8_t *suffix = key + n->prefix_len;
     size_t len = key_len - n->prefix_len, rest = tree_node_rest(len);
     struct tree_slot *slots = tree_node_slots(n);
@@ -150,8 +149,7 @@ struct tree_item tree_node_item(const struct tree_node *n, unsigned i)
     };
 }
 
-struct tree_item tree_node_item_of(const uint8_t *key, size_t key_len, const uint8_t *payload,
-                                   size_t payload_len)
+struct tree_item tree_node_item_of(const uint8_t *key, size_t key_len, const uint8_t *payload, size_t payload_len)
 {
     assert(key_len <= TREE_KEY_MAX && payload_len <= TREE_PAYLOAD_MAX);
     return (struct tree_item){
@@ -223,20 +221,17 @@ static size_t tree_node_common(const struct tree_item *items, unsigned n, unsign
     return first < n ? tree_node_item_common(&items[first], &items[n - 1]) : 0;
 }
 
-static size_t tree_node_suffix(const struct tree_item *items, unsigned i, unsigned level,
-                               size_t prefix)
+static size_t tree_node_suffix(const struct tree_item *items, unsigned i, unsigned level, size_t prefix)
 {
     return i == 0 && level > 0 ? 0 : items[i].len - prefix;
 }
 
-size_t tree_node_measure(const struct tree_item *items, unsigned n, unsigned level,
-                         size_t *out_prefix)
+size_t tree_node_measure(const struct tree_item *items, unsigned n, unsigned level, size_t *out_prefix)
 {
     size_t prefix = tree_node_common(items, n, level);
     size_t size = tree_node_slots_at(prefix);
     for (unsigned i = 0; i < n; i++)
-        size += sizeof(struct tree_slot) + 1 + items[i].payload_len +
-                tree_node_rest(tree_node_suffix(items, i, level, prefix));
+        size += sizeof(struct tree_slot) + 1 + items[i].payload_len + tree_node_rest(tree_node_suffix(items, i, level, prefix));
     *out_prefix = prefix;
     return size;
 }
@@ -265,8 +260,7 @@ static void tree_node_append(struct tree_node *n, const struct tree_item *it, si
     *slot = (struct tree_slot){head, n->heap, (uint16_t)len};
 }
 
-struct tree_node *tree_node_build(struct tree_slabs *s, const struct tree_item *items, unsigned n,
-                                  unsigned level, uint64_t birth)
+struct tree_node *tree_node_build(struct tree_slabs *s, const struct tree_item *items, unsigned n, unsigned level, uint64_t birth)
 {
     size_t prefix, size = tree_node_measure(items, n, level, &prefix);
     size_t cap = size <= TREE_NODE_STD ? TREE_NODE_STD : (size + 255) & ~(size_t)255;

@@ -19,8 +19,8 @@
 #include <assert.h>
 
 #define TREE_NODE_STD TREE_SLAB_NODE /* bytes of a standard node */
-#define TREE_NODE_FEW 8 /* so many entries stay together in a larger node, whatever their size */
-#define TREE_NODE_ITEMS 232 /* more entries than any node gets */
+#define TREE_NODE_FEW 8              /* so many entries stay together in a larger node, whatever their size */
+#define TREE_NODE_ITEMS 232          /* more entries than any node gets */
 
 struct tree_slot {
     uint32_t head;
@@ -69,8 +69,7 @@ static inline const uint8_t *tree_node_prefix(const struct tree_node *n)
 
 static inline struct tree_slot *tree_node_slots(const struct tree_node *n)
 {
-    return (struct tree_slot *)(void *)((uint8_t *)(uintptr_t)n +
-                                        tree_node_slots_at(n->prefix_len));
+    return (struct tree_slot *)(void *)((uint8_t *)(uintptr_t)n + tree_node_slots_at(n->prefix_len));
 }
 
 static inline uint8_t *tree_node_entry(const struct tree_node *n, unsigned i)
@@ -111,8 +110,7 @@ static inline void tree_node_prefetch(const struct tree_node *n)
 }
 
 /* < 0, 0, > 0 as key sorts before, in or after the keys that have the node's prefix. */
-static inline int tree_node_compare_prefix(const struct tree_node *n, const uint8_t *key,
-                                           size_t len)
+static inline int tree_node_compare_prefix(const struct tree_node *n, const uint8_t *key, size_t len)
 {
     size_t both = bytes_min(len, n->prefix_len);
     int c = both ? memcmp(key, tree_node_prefix(n), both) : 0;
@@ -121,8 +119,7 @@ static inline int tree_node_compare_prefix(const struct tree_node *n, const uint
 
 /* A suffix of len bytes against slot i, whose head is the same: heads padded with zeros tie only
  * where one is a prefix of the other, so that then the length decides. */
-static inline int tree_node_compare_rest(const struct tree_node *n, unsigned i,
-                                         const uint8_t *suffix, size_t len)
+static inline int tree_node_compare_rest(const struct tree_node *n, unsigned i, const uint8_t *suffix, size_t len)
 {
     size_t slot_len = tree_node_slots(n)[i].len;
     size_t both = bytes_min(tree_node_rest(len), tree_node_rest(slot_len));
@@ -132,11 +129,10 @@ static inline int tree_node_compare_rest(const struct tree_node *n, unsigned i,
 }
 
 /* The first slot in [from, count] whose key is >= key. *out_equal: it is that key. */
-unsigned tree_node_search_tied(const struct tree_node *n, unsigned lo, uint32_t head,
-                               const uint8_t *suffix, size_t len, bool *out_equal);
+unsigned tree_node_search_tied(const struct tree_node *n, unsigned lo, uint32_t head, const uint8_t *suffix, size_t len,
+                               bool *out_equal);
 
-static inline unsigned tree_node_search(const struct tree_node *n, unsigned from,
-                                        const uint8_t *key, size_t len, bool *out_equal)
+static inline unsigned tree_node_search(const struct tree_node *n, unsigned from, const uint8_t *key, size_t len, bool *out_equal)
 {
     *out_equal = false;
     if (n->prefix_len) {
@@ -175,8 +171,8 @@ static inline unsigned tree_node_branch(const struct tree_node *n, const uint8_t
 /* Is there room for one more entry, without a rebuild and within the limits? The key must have the
  * node's prefix. */
 bool tree_node_room(const struct tree_node *n, size_t key_len, size_t payload_len);
-void tree_node_insert(struct tree_node *n, unsigned i, const uint8_t *key, size_t key_len,
-                      const uint8_t *payload, size_t payload_len);
+void tree_node_insert(struct tree_node *n, unsigned i, const uint8_t *key, size_t key_len, const uint8_t *payload,
+                      size_t payload_len);
 void tree_node_remove(struct tree_node *n, unsigned i);
 /* Another payload for entry i: not longer than the old one, or there is room for an entry. */
 void tree_node_replace(struct tree_node *n, unsigned i, const uint8_t *payload, size_t payload_len);
@@ -185,8 +181,7 @@ void tree_node_set_child(struct tree_node *n, unsigned i, struct tree_node *chil
 /* -- items -- */
 
 struct tree_item tree_node_item(const struct tree_node *n, unsigned i);
-struct tree_item tree_node_item_of(const uint8_t *key, size_t key_len, const uint8_t *payload,
-                                   size_t payload_len);
+struct tree_item tree_node_item_of(const uint8_t *key, size_t key_len, const uint8_t *payload, size_t payload_len);
 /* All of a node; how many. A branch's first gets the empty key. */
 unsigned tree_node_items(const struct tree_node *n, struct tree_item *out_items);
 /* Bytes [from, to) of an item's key. */
@@ -197,11 +192,10 @@ size_t tree_node_key(const struct tree_node *n, unsigned i, uint8_t *out_key);
 size_t tree_node_item_common(const struct tree_item *a, const struct tree_item *b);
 
 /* What a node of these items would need. *out_prefix: the length of their prefix. */
-size_t tree_node_measure(const struct tree_item *items, unsigned n, unsigned level,
-                         size_t *out_prefix);
+size_t tree_node_measure(const struct tree_item *items, unsigned n, unsigned level, size_t *out_prefix);
 /* Make it; NULL when there is no memory. */
-struct tree_node *tree_node_build(struct tree_slabs *s, const struct tree_item *items, unsigned n,
-                                  unsigned level, uint64_t birth);
+struct tree_node *tree_node_build(struct tree_slabs *s, const struct tree_item *items, unsigned n, unsigned level,
+                                  uint64_t birth);
 struct tree_node *tree_node_copy(struct tree_slabs *s, const struct tree_node *n, uint64_t birth);
 void tree_node_free(struct tree_slabs *s, struct tree_node *n);
 

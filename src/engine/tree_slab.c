@@ -55,8 +55,7 @@ struct tree_slab {
     uint32_t nodes, node_size; /* so many of so many bytes */
 };
 
-static_assert(TREE_SLAB_HEADER + sizeof(struct tree_slab) <= TREE_SLAB_SIZE,
-              "a slab holds its header");
+static_assert(TREE_SLAB_HEADER + sizeof(struct tree_slab) <= TREE_SLAB_SIZE, "a slab holds its header");
 
 static uint8_t *tree_slab_base(struct tree_slab *slab)
 {
@@ -140,8 +139,7 @@ static bool tree_slab_refused(size_t size)
 void *tree_slab_alloc(struct tree_slabs *s, size_t size)
 {
     assert(size >= TREE_SLAB_NODE && size <= TREE_SLAB_HEADER);
-    unsigned nodes =
-        size == TREE_SLAB_NODE ? TREE_SLAB_NODES : (unsigned)(TREE_SLAB_HEADER / size);
+    unsigned nodes = size == TREE_SLAB_NODE ? TREE_SLAB_NODES : (unsigned)(TREE_SLAB_HEADER / size);
     struct tree_slab *slab = s->open[nodes].first;
     if (tree_slab_refused(size) || (!slab && !(slab = tree_slab_open(s, nodes))))
         return NULL;

@@ -46,8 +46,7 @@ static unsigned tree_snap_first(void)
     return (unsigned)(h >> 32) % TREE_SNAP_SLOTS;
 }
 
-static struct tree_snap_slot *tree_snap_claim_in(struct tree_snap_chunk *chunk, unsigned first,
-                                                 struct tree_record *record)
+static struct tree_snap_slot *tree_snap_claim_in(struct tree_snap_chunk *chunk, unsigned first, struct tree_record *record)
 {
     for (unsigned i = 0; i < TREE_SNAP_SLOTS; i++) {
         struct tree_snap_slot *slot = &chunk->slots[(first + i) % TREE_SNAP_SLOTS];
@@ -123,8 +122,7 @@ uint64_t tree_published_tag(const struct tree *t)
 /* An unused record and room in the list for it, or NULL. */
 static struct tree_record *tree_snap_record(struct tree *t)
 {
-    struct tree_record **records =
-        array_room(t->records, t->records_n, &t->records_cap, sizeof(struct tree_record *));
+    struct tree_record **records = array_room(t->records, t->records_n, &t->records_cap, sizeof(struct tree_record *));
     if (!records)
         return NULL;
     t->records = records;
@@ -148,8 +146,7 @@ int tree_capture(struct tree *t, uint64_t tag, const uint64_t aux[TREE_AUX])
     struct tree_record *record = t->broken ? NULL : tree_snap_record(t);
     if (!record)
         return KIST_ENOMEM;
-    record->root =
-        (struct tree_root){.node = t->root, .version = t->version, .count = t->count, .tag = tag};
+    record->root = (struct tree_root){.node = t->root, .version = t->version, .count = t->count, .tag = tag};
     memcpy(record->root.aux, aux, sizeof record->root.aux);
     t->records[t->records_n++] = record;
     t->version++;
@@ -184,8 +181,7 @@ void tree_snap_forget(struct tree *t)
 static void tree_snap_mark(struct tree *t)
 {
     t->scan++;
-    for (struct tree_snap_chunk *c = &t->chunk; c;
-         c = atomic_load_explicit(&c->next, memory_order_acquire))
+    for (struct tree_snap_chunk *c = &t->chunk; c; c = atomic_load_explicit(&c->next, memory_order_acquire))
         for (unsigned i = 0; i < TREE_SNAP_SLOTS; i++) {
             struct tree_record *record = atomic_load(&c->slots[i].record);
             if (record)
@@ -292,8 +288,7 @@ int tree_retire(struct tree *t, void *object, void (*release)(void *object))
     struct tree_retired *r = os_alloc(sizeof *r);
     if (!r)
         return KIST_ENOMEM;
-    *r = (struct tree_retired){
-        .next = t->retired, .death = t->version, .object = object, .release = release};
+    *r = (struct tree_retired){.next = t->retired, .death = t->version, .object = object, .release = release};
     t->retired = r;
     return 0;
 }
@@ -317,8 +312,7 @@ static void tree_snap_free_chunks(struct tree *t)
     while (c) {
         struct tree_snap_chunk *next = atomic_load_explicit(&c->next, memory_order_acquire);
         for (unsigned i = 0; i < TREE_SNAP_SLOTS; i++)
-            assert(!atomic_load_explicit(&c->slots[i].record,
-                                         memory_order_acquire)); /* a live snapshot */
+            assert(!atomic_load_explicit(&c->slots[i].record, memory_order_acquire)); /* a live snapshot */
         if (c != &t->chunk)
             os_free(c);
         c = next;

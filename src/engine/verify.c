@@ -25,10 +25,10 @@
 /* A segment as the store had it on record when verify began, and what was counted of it. */
 struct verify_segment {
     struct segment *s;
-    struct segment was;   /* a copy: its pointers are not used */
-    bool growing;         /* frames may come behind what is verified */
-    bool successors;      /* gone, and what took its place is among the rows */
-    uint64_t live_bytes, live_count;             /* by the index */
+    struct segment was;                                       /* a copy: its pointers are not used */
+    bool growing;                                             /* frames may come behind what is verified */
+    bool successors;                                          /* gone, and what took its place is among the rows */
+    uint64_t live_bytes, live_count;                          /* by the index */
     uint64_t put_count, drop_count, delete_bytes, many_count; /* by the log */
     uint64_t replaced, moved; /* gone: entries that point into it; those met in what took its place */
 };
@@ -38,16 +38,16 @@ struct verify {
     const struct kist_verify_options *options;
     struct kist_verify_report *report;
     struct tree_snap snap;
-    struct verify_segment *rows;  /* by number */
+    struct verify_segment *rows; /* by number */
     size_t rows_len;
-    uint64_t upto;        /* the revision that is verified */
-    uint64_t sequence;    /* of the last frame of this segment */
+    uint64_t upto;         /* the revision that is verified */
+    uint64_t sequence;     /* of the last frame of this segment */
     uint64_t log_sequence; /* of the last frame of the last log segment */
-    struct buf removed;   /* numbers of segments that a SWITCH has replaced: after a crash their files may still be there */
-    struct buf missing;   /* numbers of segments that the newest manifest names and the table does not have */
-    bool settled;         /* the accounts are those of upto */
-    bool damaged;         /* the log cannot be compared with the index */
-    uint32_t newest;      /* generation */
+    struct buf removed;    /* numbers of segments that a SWITCH has replaced: after a crash their files may still be there */
+    struct buf missing;    /* numbers of segments that the newest manifest names and the table does not have */
+    bool settled;          /* the accounts are those of upto */
+    bool damaged;          /* the log cannot be compared with the index */
+    uint32_t newest;       /* generation */
     uint64_t matches, entries;
     uint64_t total, done; /* bytes, for progress */
     int64_t next_us;
@@ -440,7 +440,9 @@ static void verify_missing(struct verify *v, const struct verify_segment *row, c
     v->damaged = true;
     verify_problem(v, "segment %012llu.log: the frame at offset %llu %s", (unsigned long long)row->was.number,
                    (unsigned long long)w->offset,
-                   r == KIST_EIO ? "cannot be read" : r == 0 ? "is missing" : "is damaged or out of place");
+                   r == KIST_EIO ? "cannot be read"
+                   : r == 0      ? "is missing"
+                                 : "is damaged or out of place");
 }
 
 /* Nothing comes behind the end of a segment but the zeros that were written ahead. */
@@ -541,9 +543,11 @@ static void verify_moves(struct verify *v)
     for (size_t i = 0; i < v->rows_len; i++) {
         const struct verify_segment *row = &v->rows[i];
         if (row->successors && row->moved != row->replaced)
-            verify_problem(v, "the index has %llu records in segment %012llu.log, which compaction has replaced; the log has "
-                           "%llu of them in other segments", (unsigned long long)row->replaced,
-                           (unsigned long long)row->was.number, (unsigned long long)row->moved);
+            verify_problem(v,
+                           "the index has %llu records in segment %012llu.log, which compaction has replaced; the log has "
+                           "%llu of them in other segments",
+                           (unsigned long long)row->replaced, (unsigned long long)row->was.number,
+                           (unsigned long long)row->moved);
     }
 }
 
@@ -620,8 +624,8 @@ static int verify_file(struct verify *v, const struct verify_segment *row)
     int r = table_open(v->log, row->was.number, &s);
     if (r == KIST_ENOMEM || r == KIST_EFDS)
         return r;
-    bool good = r == 0 && s->kind == row->was.kind && s->generation == row->was.generation &&
-                os_stat(s->fd, &a) == 0 && os_stat(row->s->fd, &b) == 0 && a.device == b.device && a.inode == b.inode;
+    bool good = r == 0 && s->kind == row->was.kind && s->generation == row->was.generation && os_stat(s->fd, &a) == 0 &&
+                os_stat(row->s->fd, &b) == 0 && a.device == b.device && a.inode == b.inode;
     segment_free(&s);
     if (good)
         return 0;

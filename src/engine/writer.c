@@ -39,7 +39,7 @@ static int writer_lock_kernel(struct log *log, int64_t timeout_us)
         return r;
     log->kernel_held = true;
     if (atomic_load(&log->shared.page->failed) && log->shared.fd >= 0) {
-        atomic_store(&log->failed, 1);
+        commit_stop(log);
         return error_set(log->base.detail, KIST_EFAILED, "an fsync of this store failed: every process must close it first");
     }
     return 0;

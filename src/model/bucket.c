@@ -16,8 +16,7 @@
 
 #include <string.h>
 
-static int bucket_new(struct kist_store *store, const struct catalog_record *record,
-                      struct kist_bucket **out)
+static int bucket_new(struct kist_store *store, const struct catalog_record *record, struct kist_bucket **out)
 {
     struct kist_bucket *b = os_calloc(sizeof *b);
     if (!b)
@@ -35,8 +34,7 @@ static int bucket_new(struct kist_store *store, const struct catalog_record *rec
     return 0;
 }
 
-int kist_bucket_open(struct kist_store *store, const char *name_or_id,
-                     struct kist_bucket **out_bucket)
+int kist_bucket_open(struct kist_store *store, const char *name_or_id, struct kist_bucket **out_bucket)
 {
     struct engine_txn *txn = NULL;
     struct catalog_record record;
@@ -70,8 +68,7 @@ static int bucket_ttl_check(int64_t ttl_ms, struct error_detail *detail)
 {
     if (ttl_ms >= 0 && ttl_ms <= KIST_TTL_MAX)
         return 0;
-    return error_set(detail, KIST_EINVAL, "a default TTL is 0 (none) to %lld ms",
-                     (long long)KIST_TTL_MAX);
+    return error_set(detail, KIST_EINVAL, "a default TTL is 0 (none) to %lld ms", (long long)KIST_TTL_MAX);
 }
 
 /* -- the cached default TTL -- */
@@ -99,8 +96,7 @@ int bucket_ttl(struct kist_bucket *b, int64_t *out_ttl_ms)
     if (r == 0) {
         (void)pthread_mutex_lock(&b->lock);
         if (revision != b->revision)
-            r = bucket_reread(
-                b, txn); /* an older snapshot than another thread's is put right by the next call */
+            r = bucket_reread(b, txn); /* an older snapshot than another thread's is put right by the next call */
         if (r == 0)
             *out_ttl_ms = b->default_ttl_ms;
         (void)pthread_mutex_unlock(&b->lock);
@@ -112,8 +108,7 @@ int bucket_ttl(struct kist_bucket *b, int64_t *out_ttl_ms)
 /* -- making -- */
 
 /* A catalog transaction ends: as a commit when all went well. */
-static int bucket_end(struct kist_store *store, struct engine_txn **txn, int code,
-                      uint64_t *out_revision)
+static int bucket_end(struct kist_store *store, struct engine_txn **txn, int code, uint64_t *out_revision)
 {
     if (code == 0)
         return store->engine->ops->commit(txn, out_revision);
@@ -135,8 +130,8 @@ static int bucket_make(struct kist_store *store, struct catalog_record *record)
     return bucket_end(store, &txn, r, &record->revision);
 }
 
-int kist_bucket_create(struct kist_store *store, const char *name,
-                       const struct kist_bucket_options *options, struct kist_bucket **out_bucket)
+int kist_bucket_create(struct kist_store *store, const char *name, const struct kist_bucket_options *options,
+                       struct kist_bucket **out_bucket)
 {
     struct kist_bucket_options o;
     struct catalog_record record = {0};
@@ -201,8 +196,7 @@ static int bucket_list_one(const struct catalog_record *record, void *ctx)
     return e->each(&record->info, e->ctx);
 }
 
-int kist_bucket_list(struct kist_store *store,
-                     int (*each)(const struct kist_bucket_info *info, void *ctx), void *ctx)
+int kist_bucket_list(struct kist_store *store, int (*each)(const struct kist_bucket_info *info, void *ctx), void *ctx)
 {
     struct engine_txn *txn = NULL;
     struct bucket_each e = {each, ctx};
@@ -227,8 +221,7 @@ struct bucket_edit {
 };
 
 static int bucket_edit(struct kist_bucket *bucket,
-                       int (*fn)(struct engine_txn *txn, struct catalog_record *record,
-                                 const struct bucket_edit *edit),
+                       int (*fn)(struct engine_txn *txn, struct catalog_record *record, const struct bucket_edit *edit),
                        const struct bucket_edit *edit)
 {
     struct engine_txn *txn = NULL;
@@ -243,8 +236,7 @@ static int bucket_edit(struct kist_bucket *bucket,
     return bucket_end(bucket->store, &txn, r, &revision);
 }
 
-static int bucket_edit_name(struct engine_txn *txn, struct catalog_record *record,
-                            const struct bucket_edit *edit)
+static int bucket_edit_name(struct engine_txn *txn, struct catalog_record *record, const struct bucket_edit *edit)
 {
     char old[sizeof record->info.name];
     memcpy(old, record->info.name, sizeof old);
@@ -264,15 +256,13 @@ int kist_bucket_rename(struct kist_bucket *bucket, const char *new_name)
     if (r < 0)
         return r;
     if (bucket->number == CATALOG_DEFAULT)
-        return error_set(&bucket->store->detail, KIST_EDENIED,
-                         "the bucket \"default\" keeps its name");
+        return error_set(&bucket->store->detail, KIST_EDENIED, "the bucket \"default\" keeps its name");
     if (new_name)
         r = bucketid_name_check(new_name, &bucket->store->detail);
     return r < 0 ? r : bucket_edit(bucket, bucket_edit_name, &edit);
 }
 
-static int bucket_edit_ttl(struct engine_txn *txn, struct catalog_record *record,
-                           const struct bucket_edit *edit)
+static int bucket_edit_ttl(struct engine_txn *txn, struct catalog_record *record, const struct bucket_edit *edit)
 {
     if (record->info.default_ttl_ms == edit->ttl_ms)
         return 0;
@@ -290,8 +280,7 @@ int kist_bucket_set_ttl(struct kist_bucket *bucket, int64_t default_ttl_ms)
     return r < 0 ? r : bucket_edit(bucket, bucket_edit_ttl, &edit);
 }
 
-static int bucket_edit_remove(struct engine_txn *txn, struct catalog_record *record,
-                              const struct bucket_edit *edit)
+static int bucket_edit_remove(struct engine_txn *txn, struct catalog_record *record, const struct bucket_edit *edit)
 {
     (void)edit;
     return catalog_remove(txn, record);

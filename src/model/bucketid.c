@@ -11,8 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static const char bucketid_alphabet[] =
-    "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+static const char bucketid_alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /* Divide the big-endian number in uuid by 58 in place; the remainder. */
 static unsigned bucketid_digit(uint8_t uuid[16])
@@ -56,11 +55,7 @@ static int32_t bucketid_code_point(const unsigned char **p)
 {
     static const int32_t least[] = {0, 0x80, 0x800, 0x10000};
     unsigned char c = *(*p)++;
-    int more = c < 0x80             ? 0
-               : (c & 0xe0) == 0xc0 ? 1
-               : (c & 0xf0) == 0xe0 ? 2
-               : (c & 0xf8) == 0xf0 ? 3
-                                    : -1;
+    int more = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : -1;
     if (more < 0)
         return -1;
     int32_t v = more == 0 ? c : c & (0x3f >> more);
@@ -80,18 +75,15 @@ int bucketid_name_check(const char *name, struct error_detail *detail)
     if (len == 0)
         return error_set(detail, KIST_EINVAL, "the name of a bucket is empty");
     if (len > KIST_BUCKET_NAME_MAX)
-        return error_set(detail, KIST_ETOOBIG, "the name of a bucket has more than %u bytes",
-                         KIST_BUCKET_NAME_MAX);
+        return error_set(detail, KIST_ETOOBIG, "the name of a bucket has more than %u bytes", KIST_BUCKET_NAME_MAX);
     if (bucketid_is(name, len))
-        return error_set(detail, KIST_EINVAL,
-                         "the name of a bucket must not have the form of an id");
+        return error_set(detail, KIST_EINVAL, "the name of a bucket must not have the form of an id");
     for (const unsigned char *p = (const unsigned char *)name; *p;) {
         int32_t c = bucketid_code_point(&p);
         if (c < 0)
             return error_set(detail, KIST_EINVAL, "the name of a bucket is not valid UTF-8");
         if (c < 0x20 || (c >= 0x7f && c < 0xa0))
-            return error_set(detail, KIST_EINVAL,
-                             "the name of a bucket has a control character in it");
+            return error_set(detail, KIST_EINVAL, "the name of a bucket has a control character in it");
     }
     return 0;
 }

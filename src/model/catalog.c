@@ -64,8 +64,7 @@ static const struct catalog_key catalog_next_key = {.bytes = {'c'}, .len = 1};
 
 static int catalog_corrupt(struct engine_txn *txn)
 {
-    return error_set(txn->engine->detail, KIST_ECORRUPT,
-                     "a record about a bucket does not make sense");
+    return error_set(txn->engine->detail, KIST_ECORRUPT, "a record about a bucket does not make sense");
 }
 
 /* -- reading -- */
@@ -85,19 +84,17 @@ static int catalog_read_number(struct engine_txn *txn, const struct catalog_key 
     return meta.len == 8 ? 0 : catalog_corrupt(txn);
 }
 
-static int catalog_decode(struct engine_txn *txn, const void *data, size_t len,
-                          struct kist_bucket_info *out)
+static int catalog_decode(struct engine_txn *txn, const void *data, size_t len, struct kist_bucket_info *out)
 {
     struct bytes_in in = bytes_in_init(data, len);
     uint8_t version = bytes_in_u8(&in);
     if (version > CATALOG_VERSION)
-        return error_set(txn->engine->detail, KIST_ENEWER,
-                         "a bucket was written by a newer version of kist");
+        return error_set(txn->engine->detail, KIST_ENEWER, "a bucket was written by a newer version of kist");
     out->default_ttl_ms = (int64_t)bytes_in_u64(&in);
     out->created_ms = (int64_t)bytes_in_u64(&in);
     const uint8_t *id = bytes_in_take(&in, KIST_BUCKET_ID_LEN);
-    if (version != CATALOG_VERSION || !id || bytes_in_left(&in) > KIST_BUCKET_NAME_MAX ||
-        out->default_ttl_ms < 0 || out->default_ttl_ms > KIST_TTL_MAX)
+    if (version != CATALOG_VERSION || !id || bytes_in_left(&in) > KIST_BUCKET_NAME_MAX || out->default_ttl_ms < 0 ||
+        out->default_ttl_ms > KIST_TTL_MAX)
         return catalog_corrupt(txn);
     memcpy(out->id, id, KIST_BUCKET_ID_LEN);
     size_t name_len = bytes_in_left(&in);
@@ -110,8 +107,7 @@ static int catalog_decode(struct engine_txn *txn, const void *data, size_t len,
 
 static void catalog_made_up(struct catalog_record *out)
 {
-    *out = (struct catalog_record){.number = CATALOG_DEFAULT,
-                                   .info = {.id = BUCKETID_NIL, .name = CATALOG_DEFAULT_NAME}};
+    *out = (struct catalog_record){.number = CATALOG_DEFAULT, .info = {.id = BUCKETID_NIL, .name = CATALOG_DEFAULT_NAME}};
 }
 
 void catalog_done(struct catalog_record *record)
@@ -189,8 +185,7 @@ static int catalog_current(struct engine_cursor *c, struct catalog_record *out)
     return catalog_get(txn, bytes_get64be((const uint8_t *)key.ptr + 1), out);
 }
 
-static int catalog_walk_from(struct engine_cursor *c,
-                             int (*each)(const struct catalog_record *record, void *ctx), void *ctx)
+static int catalog_walk_from(struct engine_cursor *c, int (*each)(const struct catalog_record *record, void *ctx), void *ctx)
 {
     const struct engine_ops *ops = c->txn->engine->ops;
     struct catalog_record record;
@@ -213,8 +208,7 @@ static int catalog_walk_from(struct engine_cursor *c,
     return r == KIST_EEND ? 0 : r;
 }
 
-int catalog_walk(struct engine_txn *txn,
-                 int (*each)(const struct catalog_record *record, void *ctx), void *ctx)
+int catalog_walk(struct engine_txn *txn, int (*each)(const struct catalog_record *record, void *ctx), void *ctx)
 {
     struct engine_cursor *c = NULL;
     int r = txn->engine->ops->cursor_open(txn, &c);
@@ -227,15 +221,12 @@ int catalog_walk(struct engine_txn *txn,
 
 /* -- writing -- */
 
-static int catalog_put(struct engine_txn *txn, const struct catalog_key *key, const void *value,
-                       size_t len)
+static int catalog_put(struct engine_txn *txn, const struct catalog_key *key, const void *value, size_t len)
 {
-    return txn->engine->ops->put(txn, catalog_bytes(key), (struct kist_bytes){value, len}, KIST_RAW,
-                                 0, false);
+    return txn->engine->ops->put(txn, catalog_bytes(key), (struct kist_bytes){value, len}, KIST_RAW, 0, false);
 }
 
-static int catalog_put_number(struct engine_txn *txn, const struct catalog_key *key,
-                              uint64_t number)
+static int catalog_put_number(struct engine_txn *txn, const struct catalog_key *key, uint64_t number)
 {
     uint8_t value[8];
     bytes_put64(value, number);
@@ -297,8 +288,7 @@ int catalog_add(struct engine_txn *txn, struct catalog_record *record)
     return r < 0 ? r : catalog_put_number(txn, &catalog_next_key, number + 1);
 }
 
-int catalog_change(struct engine_txn *txn, const struct catalog_record *record,
-                   const char *old_name)
+int catalog_change(struct engine_txn *txn, const struct catalog_record *record, const char *old_name)
 {
     int r = 0;
     if (strcmp(record->info.name, old_name) != 0) {

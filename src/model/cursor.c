@@ -276,8 +276,7 @@ int kist_cursor_seek(struct kist_cursor *cursor, struct kist_bytes key)
 
 /* -- opening and closing -- */
 
-static int cursor_new(struct kist_store *store, const struct kist_range *range,
-                      struct kist_cursor **out)
+static int cursor_new(struct kist_store *store, const struct kist_range *range, struct kist_cursor **out)
 {
     struct kist_cursor *c = os_calloc(sizeof *c);
     if (!c)
@@ -294,8 +293,7 @@ static int cursor_new(struct kist_store *store, const struct kist_range *range,
     return r;
 }
 
-int kist_cursor_open(struct kist_bucket *bucket, const struct kist_range *range,
-                     struct kist_cursor **out_cursor)
+int kist_cursor_open(struct kist_bucket *bucket, const struct kist_range *range, struct kist_cursor **out_cursor)
 {
     struct kist_cursor *c = NULL;
     int r = bucket_check(bucket);
@@ -313,8 +311,7 @@ int kist_cursor_open(struct kist_bucket *bucket, const struct kist_range *range,
     return r;
 }
 
-int kist_txn_cursor_open(struct kist_txn *txn, const struct kist_range *range,
-                         struct kist_cursor **out_cursor)
+int kist_txn_cursor_open(struct kist_txn *txn, const struct kist_range *range, struct kist_cursor **out_cursor)
 {
     struct kist_cursor *c = NULL;
     int r = txn_check(txn);

@@ -400,8 +400,7 @@ static void json_add_utf8(struct buf *out, uint32_t c)
 
 /* Append the character of the escape behind the backslash at p; returns past it. *io_halves counts
  * lone surrogates. */
-static const uint8_t *json_unescape(const uint8_t *p, const uint8_t *end, struct buf *out,
-                                    size_t *io_halves)
+static const uint8_t *json_unescape(const uint8_t *p, const uint8_t *end, struct buf *out, size_t *io_halves)
 {
     static const char names[] = "bfnrt", chars[] = "\b\f\n\r\t";
     uint8_t c = *p++;

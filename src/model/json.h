@@ -41,7 +41,6 @@ void json_add_string(struct buf *out, struct kist_bytes text);
 /* RFC 7386. target may be empty: {}. Names and values that the patch does not touch stay as they
  * were written, numbers included. KIST_EJSON: the patch; KIST_ETYPE: the target; KIST_ETOOBIG; on
  * failure out is as it was (but may have grown its room). */
-int json_merge_patch(struct kist_bytes target, struct kist_bytes patch,
-                     struct buf *out) KIST_MUST_USE;
+int json_merge_patch(struct kist_bytes target, struct kist_bytes patch, struct buf *out) KIST_MUST_USE;
 
 #endif

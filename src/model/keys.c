@@ -60,12 +60,9 @@ static int keys_check(const struct unlock *u, struct error_detail *detail)
         return error_set(detail, r, "a key is %u bytes, not all zero", KIST_SECRET_LEN);
     if (r < 0)
         return error_set(detail, r, "a passphrase is empty");
-    if ((u->ops && u->ops > UNLOCK_OPS_MAX) ||
-        (u->mem && (u->mem < UNLOCK_MEM_MIN || u->mem > UNLOCK_MEM_MAX)))
-        return error_set(detail, KIST_EINVAL,
-                         "a passphrase takes 1 to %d passes over %llu to %llu KiB", UNLOCK_OPS_MAX,
-                         (unsigned long long)(UNLOCK_MEM_MIN >> 10),
-                         (unsigned long long)(UNLOCK_MEM_MAX >> 10));
+    if ((u->ops && u->ops > UNLOCK_OPS_MAX) || (u->mem && (u->mem < UNLOCK_MEM_MIN || u->mem > UNLOCK_MEM_MAX)))
+        return error_set(detail, KIST_EINVAL, "a passphrase takes 1 to %d passes over %llu to %llu KiB", UNLOCK_OPS_MAX,
+                         (unsigned long long)(UNLOCK_MEM_MIN >> 10), (unsigned long long)(UNLOCK_MEM_MAX >> 10));
     return 0;
 }
 
@@ -124,8 +121,7 @@ static int keys_list(const struct keyring *k, void *ctx)
     return 0;
 }
 
-int kist_slot_list(struct kist_store *store, struct kist_slot_info out_slots[KIST_SLOTS_MAX],
-                   size_t *out_n)
+int kist_slot_list(struct kist_store *store, struct kist_slot_info out_slots[KIST_SLOTS_MAX], size_t *out_n)
 {
     struct keys_list list = {.n = 0};
     int r = store_check(store);
@@ -147,8 +143,7 @@ struct keys_edit {
 };
 
 /* Edit the keyring of a store that may be written. */
-static int keys_change(struct kist_store *store, int (*fn)(struct keyring *k, void *ctx),
-                       struct keys_edit *edit)
+static int keys_change(struct kist_store *store, int (*fn)(struct keyring *k, void *ctx), struct keys_edit *edit)
 {
     if (store->read_only)
         return error_set(&store->detail, KIST_EREADONLY, "the store was opened read-only");
@@ -172,13 +167,11 @@ static int keys_add(struct keyring *k, void *ctx)
 {
     struct keys_edit *e = ctx;
     if (keyring_slot_count(k) == KEYRING_SLOTS)
-        return error_set(e->detail, KIST_EFULL, "all %d key slots are used: remove one",
-                         KEYRING_SLOTS);
+        return error_set(e->detail, KIST_EFULL, "all %d key slots are used: remove one", KEYRING_SLOTS);
     return keys_refused(e, keyring_slot_add(k, &e->new, e->label, strlen(e->label), &e->slot));
 }
 
-int kist_slot_add(struct kist_store *store, const struct kist_secret *secret, const char *label,
-                  int *out_slot)
+int kist_slot_add(struct kist_store *store, const struct kist_secret *secret, const char *label, int *out_slot)
 {
     struct keys_edit edit = {.label = label ? label : ""};
     int r = store_check(store);
@@ -186,8 +179,7 @@ int kist_slot_add(struct kist_store *store, const struct kist_secret *secret, co
         return r < 0 ? r : KIST_EINVAL;
     edit.detail = &store->detail;
     if (strnlen(edit.label, KIST_SLOT_LABEL_MAX + 1) > KIST_SLOT_LABEL_MAX)
-        return error_set(edit.detail, KIST_ETOOBIG, "a slot's label has at most %d bytes",
-                         KIST_SLOT_LABEL_MAX);
+        return error_set(edit.detail, KIST_ETOOBIG, "a slot's label has at most %d bytes", KIST_SLOT_LABEL_MAX);
     r = keys_unlock(secret, edit.detail, &edit.new);
     r = r < 0 ? r : keys_change(store, keys_add, &edit);
     if (r == 0 && out_slot)
@@ -205,8 +197,7 @@ static int keys_remove(struct keyring *k, void *ctx)
     if (r < 0)
         return r;
     if (keyring_slot_count(k) == 1)
-        return error_set(e->detail, KIST_EDENIED,
-                         "the last key slot stays: nothing else opens the store");
+        return error_set(e->detail, KIST_EDENIED, "the last key slot stays: nothing else opens the store");
     return keyring_slot_remove(k, e->slot);
 }
 
@@ -218,8 +209,7 @@ int kist_slot_remove(struct kist_store *store, int slot)
         return r;
     edit.detail = &store->detail;
     if (slot < 0 || slot >= KIST_SLOTS_MAX)
-        return error_set(edit.detail, KIST_EINVAL, "key slots are numbered 0 to %d",
-                         KIST_SLOTS_MAX - 1);
+        return error_set(edit.detail, KIST_EINVAL, "key slots are numbered 0 to %d", KIST_SLOTS_MAX - 1);
     return keys_change(store, keys_remove, &edit);
 }
 
@@ -247,8 +237,7 @@ static int keys_replace(struct keyring *k, void *ctx)
     return r < 0 ? r : keys_refused(e, keyring_slot_replace(k, e->slot, &e->new));
 }
 
-int kist_slot_change(struct kist_store *store, const struct kist_secret *old_secret,
-                     const struct kist_secret *new_secret)
+int kist_slot_change(struct kist_store *store, const struct kist_secret *old_secret, const struct kist_secret *new_secret)
 {
     struct keys_edit edit = {0};
     int r = store_check(store);
@@ -260,8 +249,7 @@ int kist_slot_change(struct kist_store *store, const struct kist_secret *old_sec
     return r < 0 ? r : keys_change(store, keys_replace, &edit);
 }
 
-int kist_rotate(struct kist_store *store, bool resume, kist_progress_fn *progress,
-                void *progress_ctx)
+int kist_rotate(struct kist_store *store, bool resume, kist_progress_fn *progress, void *progress_ctx)
 {
     int r = store_check(store);
     return r < 0 ? r : store->engine->ops->rotate(store->engine, resume, progress, progress_ctx);

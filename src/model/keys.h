@@ -7,8 +7,7 @@
 
 /* Check a secret and borrow it. KIST_EINVAL (none, a wrong length, the all-zero key, costs out of
  * range), KIST_ETOOBIG. */
-int keys_unlock(const struct kist_secret *secret, struct error_detail *detail,
-                struct unlock *out) KIST_MUST_USE;
+int keys_unlock(const struct kist_secret *secret, struct error_detail *detail, struct unlock *out) KIST_MUST_USE;
 /* For reading what a stranger may have written: what the secret says of costs becomes the maximum;
  * where it says nothing, twice the default passes and four times the default memory. */
 void keys_limit(struct unlock *u);

@@ -63,8 +63,7 @@ static int op_base64(struct op_reader *r, struct kist_bytes text, struct kist_by
 
 static bool op_named(struct kist_bytes name, const char *expected)
 {
-    return name.len == strlen(expected) + 2 &&
-           memcmp((const char *)name.ptr + 1, expected, name.len - 2) == 0;
+    return name.len == strlen(expected) + 2 && memcmp((const char *)name.ptr + 1, expected, name.len - 2) == 0;
 }
 
 /* A string, or {"base64":"…"}. */
@@ -77,8 +76,7 @@ static int op_key(struct op_reader *r, enum op_kind kind, struct kist_bytes text
     r->op->kind = kind;
     if (!json_members_init(&m, text))
         return op_string(r, text, &r->op->key);
-    if (!json_members_next(&m, &member) || !op_named(member.name, "base64") ||
-        json_members_next(&m, &more))
+    if (!json_members_next(&m, &member) || !op_named(member.name, "base64") || json_members_next(&m, &more))
         return op_bad(r, "a key is a string or {\"base64\":\"...\"}");
     return op_base64(r, member.value, &r->op->key);
 }
@@ -124,19 +122,16 @@ static int op_type(struct op_reader *r, struct kist_bytes text)
     int e = op_string(r, text, &name);
     if (e < 0)
         return e;
-    return op_type_parse(name, &r->op->options.type) < 0
-               ? op_bad(r, "type: raw, int, float, json or detect")
-               : 0;
+    return op_type_parse(name, &r->op->options.type) < 0 ? op_bad(r, "type: raw, int, float, json or detect") : 0;
 }
 
 static const struct {
     const char *name;
     enum op_kind kind; /* OP_NONE: a circumstance */
 } op_members[] = {
-    {"set", OP_SET},       {"delete", OP_DELETE}, {"get", OP_GET},          {"incr", OP_INCR},
-    {"append", OP_APPEND}, {"merge", OP_MERGE},   {"value", OP_NONE},       {"base64", OP_NONE},
-    {"by", OP_NONE},       {"ttl", OP_NONE},      {"if_revision", OP_NONE}, {"expires_ms", OP_NONE},
-    {"type", OP_NONE},
+    {"set", OP_SET},          {"delete", OP_DELETE},   {"get", OP_GET},     {"incr", OP_INCR}, {"append", OP_APPEND},
+    {"merge", OP_MERGE},      {"value", OP_NONE},      {"base64", OP_NONE}, {"by", OP_NONE},   {"ttl", OP_NONE},
+    {"if_revision", OP_NONE}, {"expires_ms", OP_NONE}, {"type", OP_NONE},
 };
 #define OP_MEMBERS (sizeof op_members / sizeof op_members[0])
 #define OP_TTL_BIT (1u << 9)
@@ -297,8 +292,8 @@ void op_add_key(struct buf *out, struct kist_bytes key)
 /* Can JSON text stand in a line as it is, and be found there without losing a blank? */
 static bool op_is_one_line(struct kist_bytes text)
 {
-    return json_check(text) == 0 && json_trim(text).len == text.len &&
-           !memchr(text.ptr, '\n', text.len) && !memchr(text.ptr, '\r', text.len);
+    return json_check(text) == 0 && json_trim(text).len == text.len && !memchr(text.ptr, '\n', text.len) &&
+           !memchr(text.ptr, '\r', text.len);
 }
 
 void op_add_value(struct buf *out, struct kist_bytes value, enum kist_type type)

@@ -33,8 +33,7 @@ struct op {
 /* room is where decoded text goes: reset and grown here, it must outlive the op. KIST_EJSON: not
  * JSON; KIST_EINVAL: not an operation; KIST_ERANGE: "by" is an int beyond 64 bits. detail says what
  * is wrong, without quoting anything. */
-int op_parse(struct kist_bytes line, struct buf *room, struct op *out,
-             struct error_detail *detail) KIST_MUST_USE;
+int op_parse(struct kist_bytes line, struct buf *room, struct op *out, struct error_detail *detail) KIST_MUST_USE;
 
 /* Append the line (with its newline) that op_parse() reads as putting this record as it is. Without
  * the revision. */

@@ -43,15 +43,13 @@ int ops_key(struct error_detail *detail, struct kist_bytes key)
     if (!key.ptr || key.len == 0)
         return error_set(detail, KIST_EINVAL, "a key has at least 1 byte");
     if (key.len > KIST_KEY_MAX)
-        return error_set(detail, KIST_ETOOBIG, "a key has at most %u bytes: hash what is longer",
-                         KIST_KEY_MAX);
+        return error_set(detail, KIST_ETOOBIG, "a key has at most %u bytes: hash what is longer", KIST_KEY_MAX);
     return 0;
 }
 
 static int ops_ttl(struct error_detail *detail, int64_t ttl_ms)
 {
-    if (ttl_ms == KIST_TTL_KEEP || ttl_ms == KIST_TTL_NEVER ||
-        (ttl_ms > 0 && ttl_ms <= KIST_TTL_MAX))
+    if (ttl_ms == KIST_TTL_KEEP || ttl_ms == KIST_TTL_NEVER || (ttl_ms > 0 && ttl_ms <= KIST_TTL_MAX))
         return 0;
     return error_set(detail, KIST_EINVAL, "a TTL is 1 to %lld ms", (long long)KIST_TTL_MAX);
 }
@@ -67,8 +65,7 @@ static int ops_conditions(struct error_detail *detail, const struct kist_put_opt
     return 0;
 }
 
-int ops_options(struct error_detail *detail, const struct kist_put_options *given,
-                struct kist_put_options *out)
+int ops_options(struct error_detail *detail, const struct kist_put_options *given, struct kist_put_options *out)
 {
     struct kist_put_options o;
     int r = options_copy(detail, &o, sizeof o, given);
@@ -81,8 +78,7 @@ int ops_options(struct error_detail *detail, const struct kist_put_options *give
     return r;
 }
 
-int ops_delete_options(struct error_detail *detail, const struct kist_put_options *given,
-                       struct kist_put_options *out)
+int ops_delete_options(struct error_detail *detail, const struct kist_put_options *given, struct kist_put_options *out)
 {
     struct kist_put_options o;
     int r = options_copy(detail, &o, sizeof o, given);
@@ -99,9 +95,7 @@ static int ops_value_len(struct error_detail *detail, size_t len)
 {
     if (len <= KIST_VALUE_MAX)
         return 0;
-    return error_set(detail, KIST_ETOOBIG,
-                     "a value has at most %u bytes (64 MiB): split it over several keys",
-                     KIST_VALUE_MAX);
+    return error_set(detail, KIST_ETOOBIG, "a value has at most %u bytes (64 MiB): split it over several keys", KIST_VALUE_MAX);
 }
 
 int ops_value(struct error_detail *detail, struct kist_bytes value, enum kist_type *io_type)
@@ -178,15 +172,12 @@ int ops_allow(const struct ops *w, const struct ops_old *old, const struct kist_
         return 0;
     if (!old->found)
         return o->if_revision == 0 ? 0
-                                   : error_set(w->detail, KIST_ECONFLICT,
-                                               "expected revision %llu, but there is no such key",
+                                   : error_set(w->detail, KIST_ECONFLICT, "expected revision %llu, but there is no such key",
                                                (unsigned long long)o->if_revision);
     if (old->meta.revision == 0)
-        return error_set(w->detail, KIST_ECONFLICT,
-                         "this transaction has written the record already");
+        return error_set(w->detail, KIST_ECONFLICT, "this transaction has written the record already");
     if (old->meta.revision != o->if_revision)
-        return error_set(w->detail, KIST_ECONFLICT, "expected revision %llu, found %llu",
-                         (unsigned long long)o->if_revision,
+        return error_set(w->detail, KIST_ECONFLICT, "expected revision %llu, found %llu", (unsigned long long)o->if_revision,
                          (unsigned long long)old->meta.revision);
     return 0;
 }
@@ -199,8 +190,7 @@ int64_t ops_after(int64_t now_ms, int64_t ttl_ms)
     return at > 0 ? at : 1; /* before 1970, after a clock jumped: not 0, which means never */
 }
 
-int64_t ops_expires(int64_t ttl_ms, const struct ops_old *old, int64_t default_ttl_ms,
-                    bool *out_own)
+int64_t ops_expires(int64_t ttl_ms, const struct ops_old *old, int64_t default_ttl_ms, bool *out_own)
 {
     bool keep = ttl_ms == KIST_TTL_KEEP;
     *out_own = keep ? old->found && (old->meta.type & OPS_TTL_OWN) : true;
@@ -213,8 +203,8 @@ int64_t ops_expires(int64_t ttl_ms, const struct ops_old *old, int64_t default_t
     return old->found ? old->meta.expires_ms : 0;
 }
 
-int ops_store(struct ops *w, struct kist_bytes key, struct kist_bytes value,
-              const struct kist_put_options *o, const struct ops_old *old, bool borrow)
+int ops_store(struct ops *w, struct kist_bytes key, struct kist_bytes value, const struct kist_put_options *o,
+              const struct ops_old *old, bool borrow)
 {
     bool own = false;
     int r = ops_value_len(w->detail, value.len);
@@ -227,8 +217,7 @@ int ops_store(struct ops *w, struct kist_bytes key, struct kist_bytes value,
 }
 
 /* The row "own TTL" of the table above is the engine's to see to, when it commits. */
-static int ops_put_keep(struct ops *w, struct kist_bytes key, struct kist_bytes value,
-                        const struct kist_put_options *o)
+static int ops_put_keep(struct ops *w, struct kist_bytes key, struct kist_bytes value, const struct kist_put_options *o)
 {
     int r = ops_value_len(w->detail, value.len);
     if (r < 0)
@@ -239,22 +228,19 @@ static int ops_put_keep(struct ops *w, struct kist_bytes key, struct kist_bytes 
 
 /* -- the operations -- */
 
-int ops_put(struct ops *w, struct kist_bytes key, struct kist_bytes value,
-            const struct kist_put_options *o)
+int ops_put(struct ops *w, struct kist_bytes key, struct kist_bytes value, const struct kist_put_options *o)
 {
     struct ops_old old = {0};
     /* Without conditions the old record does not matter: a transaction must not come to depend on
      * it. */
     if (!o->flags)
-        return o->ttl_ms == KIST_TTL_KEEP ? ops_put_keep(w, key, value, o)
-                                          : ops_store(w, key, value, o, &old, w->borrow);
+        return o->ttl_ms == KIST_TTL_KEEP ? ops_put_keep(w, key, value, o) : ops_store(w, key, value, o, &old, w->borrow);
     int r = ops_load(w->txn, key, false, &old);
     r = r < 0 ? r : ops_allow(w, &old, o);
     return r < 0 ? r : ops_store(w, key, value, o, &old, w->borrow);
 }
 
-int ops_delete(struct ops *w, struct kist_bytes key, const struct kist_put_options *o,
-               bool *out_existed)
+int ops_delete(struct ops *w, struct kist_bytes key, const struct kist_put_options *o, bool *out_existed)
 {
     struct ops_old old = {.found = true};
     int r = 0;
@@ -278,8 +264,8 @@ static int ops_not_a_number(const struct ops *w, int code, const char *kind)
     return code == KIST_ETYPE ? error_set(w->detail, code, "the value is not %s", kind) : code;
 }
 
-static int ops_add_int(struct ops *w, struct kist_bytes key, int64_t by,
-                       const struct kist_put_options *o, const struct ops_old *old, int64_t *out)
+static int ops_add_int(struct ops *w, struct kist_bytes key, int64_t by, const struct kist_put_options *o,
+                       const struct ops_old *old, int64_t *out)
 {
     struct kist_put_options as = *o;
     int64_t value = 0;
@@ -299,8 +285,7 @@ static int ops_add_int(struct ops *w, struct kist_bytes key, int64_t by,
     return r;
 }
 
-int ops_increment(struct ops *w, struct kist_bytes key, int64_t by,
-                  const struct kist_put_options *o, int64_t *out)
+int ops_increment(struct ops *w, struct kist_bytes key, int64_t by, const struct kist_put_options *o, int64_t *out)
 {
     struct ops_old old;
     int r = ops_load(w->txn, key, true, &old);
@@ -312,8 +297,8 @@ int ops_increment(struct ops *w, struct kist_bytes key, int64_t by,
     return r;
 }
 
-static int ops_add_float(struct ops *w, struct kist_bytes key, double by,
-                         const struct kist_put_options *o, const struct ops_old *old, double *out)
+static int ops_add_float(struct ops *w, struct kist_bytes key, double by, const struct kist_put_options *o,
+                         const struct ops_old *old, double *out)
 {
     struct kist_put_options as = *o;
     double value = 0;
@@ -333,8 +318,7 @@ static int ops_add_float(struct ops *w, struct kist_bytes key, double by,
     return r;
 }
 
-int ops_increment_float(struct ops *w, struct kist_bytes key, double by,
-                        const struct kist_put_options *o, double *out)
+int ops_increment_float(struct ops *w, struct kist_bytes key, double by, const struct kist_put_options *o, double *out)
 {
     struct ops_old old;
     if (by != by)
@@ -348,9 +332,8 @@ int ops_increment_float(struct ops *w, struct kist_bytes key, double by,
     return r;
 }
 
-static int ops_append_to(struct ops *w, struct kist_bytes key, struct kist_bytes bytes,
-                         const struct kist_put_options *o, const struct ops_old *old,
-                         size_t *out_len)
+static int ops_append_to(struct ops *w, struct kist_bytes key, struct kist_bytes bytes, const struct kist_put_options *o,
+                         const struct ops_old *old, size_t *out_len)
 {
     struct kist_put_options as = *o;
     struct buf whole;
@@ -372,8 +355,7 @@ static int ops_append_to(struct ops *w, struct kist_bytes key, struct kist_bytes
     return r;
 }
 
-int ops_append(struct ops *w, struct kist_bytes key, struct kist_bytes bytes,
-               const struct kist_put_options *o, size_t *out_len)
+int ops_append(struct ops *w, struct kist_bytes key, struct kist_bytes bytes, const struct kist_put_options *o, size_t *out_len)
 {
     struct ops_old old;
     if (!bytes.ptr && bytes.len)
@@ -387,8 +369,8 @@ int ops_append(struct ops *w, struct kist_bytes key, struct kist_bytes bytes,
     return r;
 }
 
-static int ops_merge_into(struct ops *w, struct kist_bytes key, struct kist_bytes patch,
-                          const struct kist_put_options *o, const struct ops_old *old)
+static int ops_merge_into(struct ops *w, struct kist_bytes key, struct kist_bytes patch, const struct kist_put_options *o,
+                          const struct ops_old *old)
 {
     struct kist_put_options as = *o;
     struct buf merged;
@@ -401,14 +383,12 @@ static int ops_merge_into(struct ops *w, struct kist_bytes key, struct kist_byte
     if (r == KIST_EJSON)
         (void)error_set(w->detail, r, "the patch is not valid JSON");
     as.type = KIST_JSON;
-    r = r < 0 ? r
-              : ops_store(w, key, (struct kist_bytes){merged.data, merged.len}, &as, old, false);
+    r = r < 0 ? r : ops_store(w, key, (struct kist_bytes){merged.data, merged.len}, &as, old, false);
     buf_done(&merged);
     return r;
 }
 
-int ops_merge(struct ops *w, struct kist_bytes key, struct kist_bytes patch,
-              const struct kist_put_options *o)
+int ops_merge(struct ops *w, struct kist_bytes key, struct kist_bytes patch, const struct kist_put_options *o)
 {
     struct ops_old old;
     if (!patch.ptr && patch.len)
@@ -427,14 +407,12 @@ int ops_expire(struct ops *w, struct kist_bytes key, int64_t ttl_ms)
 {
     struct ops_old old;
     if (ttl_ms == KIST_TTL_KEEP)
-        return error_set(w->detail, KIST_EINVAL, "a TTL is 1 to %lld ms, or KIST_TTL_NEVER",
-                         (long long)KIST_TTL_MAX);
+        return error_set(w->detail, KIST_EINVAL, "a TTL is 1 to %lld ms, or KIST_TTL_NEVER", (long long)KIST_TTL_MAX);
     int r = ops_ttl(w->detail, ttl_ms);
     r = r < 0 ? r : ops_load(w->txn, key, true, &old);
     if (r < 0)
         return r;
-    struct kist_put_options o = {.type = (enum kist_type)(old.meta.type & OPS_TYPE),
-                                 .ttl_ms = ttl_ms};
+    struct kist_put_options o = {.type = (enum kist_type)(old.meta.type & OPS_TYPE), .ttl_ms = ttl_ms};
     r = old.found ? ops_store(w, key, ops_old_bytes(&old), &o, &old, false) : KIST_ENOKEY;
     ops_old_done(&old);
     return r;

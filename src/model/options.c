@@ -27,9 +27,7 @@ int options_copy(struct error_detail *detail, void *out, size_t out_size, const 
             return r;
         for (size_t i = out_size; i < size; i++)
             if (((const unsigned char *)given)[i])
-                return error_set(detail, KIST_EINVAL,
-                                 "an option is set that this version (%s) does not know",
-                                 kist_version());
+                return error_set(detail, KIST_EINVAL, "an option is set that this version (%s) does not know", kist_version());
     }
     memset(out, 0, out_size);
     if (given)

@@ -103,9 +103,7 @@ int pack_decompress(struct kist_bytes packed, size_t max, struct buf *out)
     if (!to)
         goto done;
     size_t n = ZSTD_decompressDCtx(d, to, (size_t)size, packed.ptr, packed.len);
-    r = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? KIST_ENOMEM
-        : n != size                                                             ? KIST_ECORRUPT
-                                                                                : 0;
+    r = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? KIST_ENOMEM : n != size ? KIST_ECORRUPT : 0;
     if (r == 0)
         out->len = before + n;
     else

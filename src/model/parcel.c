@@ -73,8 +73,7 @@ static int parcel_in(void *ctx, void *p, size_t len, size_t *out_n)
     return 0;
 }
 
-static int parcel_options(const struct kist_parcel_options *given, struct kist_parcel_options *out,
-                          struct unlock *out_unlock)
+static int parcel_options(const struct kist_parcel_options *given, struct kist_parcel_options *out, struct unlock *out_unlock)
 {
     if (!given)
         return KIST_EINVAL;
@@ -99,8 +98,7 @@ static int parcel_pack(const struct kist_value *v, int level, struct buf *b, str
     return r;
 }
 
-static int parcel_send(const struct kist_value *v, struct kist_bytes body, const struct unlock *u,
-                       struct parcel_pipe *pipe)
+static int parcel_send(const struct kist_value *v, struct kist_bytes body, const struct unlock *u, struct parcel_pipe *pipe)
 {
     static const uint8_t context[1] = {PARCEL_LAYOUT};
     uint8_t head[PARCEL_HEAD];
@@ -121,16 +119,15 @@ static int parcel_send(const struct kist_value *v, struct kist_bytes body, const
     return r;
 }
 
-int kist_parcel_write(const struct kist_value *value, const struct kist_parcel_options *options,
-                      kist_write_fn *write, void *write_ctx)
+int kist_parcel_write(const struct kist_value *value, const struct kist_parcel_options *options, kist_write_fn *write,
+                      void *write_ctx)
 {
     struct kist_parcel_options o;
     struct unlock u = {0};
     struct kist_bytes body;
     struct buf packed;
     struct parcel_pipe pipe = {.write = write, .ctx = write_ctx, .first = -1};
-    if (!value || !write || (!value->data && value->len) || (unsigned)value->type > KIST_JSON ||
-        value->expires_ms < 0)
+    if (!value || !write || (!value->data && value->len) || (unsigned)value->type > KIST_JSON || value->expires_ms < 0)
         return KIST_EINVAL;
     if (value->len > KIST_VALUE_MAX)
         return KIST_ETOOBIG;
@@ -161,11 +158,9 @@ static int parcel_decode(const uint8_t p[PARCEL_HEAD], struct parcel_head *out)
     uint64_t expires = bytes_get64(p + 2), len = bytes_get64(p + 10), body = bytes_get64(p + 18);
     if (p[0] > PARCEL_ZSTD || p[1] > KIST_JSON)
         return KIST_ENEWER;
-    if (expires > INT64_MAX || len > KIST_VALUE_MAX || body > len ||
-        (p[0] == PARCEL_PLAIN) != (body == len))
+    if (expires > INT64_MAX || len > KIST_VALUE_MAX || body > len || (p[0] == PARCEL_PLAIN) != (body == len))
         return KIST_ECORRUPT;
-    *out = (struct parcel_head){p[0], (enum kist_type)p[1], (int64_t)expires, (size_t)len,
-                                (size_t)body};
+    *out = (struct parcel_head){p[0], (enum kist_type)p[1], (int64_t)expires, (size_t)len, (size_t)body};
     return 0;
 }
 
@@ -228,8 +223,7 @@ static int parcel_unpack(const struct parcel_head *head, struct buf *body)
     return 0;
 }
 
-static int parcel_open(const struct kist_parcel_options *options, struct parcel_pipe *pipe,
-                       struct kist_value *out_value)
+static int parcel_open(const struct kist_parcel_options *options, struct parcel_pipe *pipe, struct kist_value *out_value)
 {
     struct kist_parcel_options o;
     struct unlock u = {0};
@@ -250,15 +244,13 @@ static int parcel_open(const struct kist_parcel_options *options, struct parcel_
     if (r == 0) {
         size_t len;
         uint8_t *data = buf_steal(&body, &len);
-        *out_value = (struct kist_value){
-            .data = data, .len = len, .type = head.type, .expires_ms = head.expires_ms};
+        *out_value = (struct kist_value){.data = data, .len = len, .type = head.type, .expires_ms = head.expires_ms};
     }
     buf_done(&body);
     return r;
 }
 
-int kist_parcel_read(const struct kist_parcel_options *options, kist_read_fn *read, void *read_ctx,
-                     struct kist_value *out_value)
+int kist_parcel_read(const struct kist_parcel_options *options, kist_read_fn *read, void *read_ctx, struct kist_value *out_value)
 {
     struct parcel_pipe pipe = {.read = read, .ctx = read_ctx, .first = -1};
     if (!read || !out_value)
@@ -279,9 +271,8 @@ static int parcel_bucket(const struct kist_bucket *bucket, struct kist_bytes key
     return ops_key(&bucket->store->detail, key);
 }
 
-int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value,
-               enum kist_type type, const struct kist_parcel_options *options, kist_write_fn *write,
-               void *write_ctx)
+int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value, enum kist_type type,
+               const struct kist_parcel_options *options, kist_write_fn *write, void *write_ctx)
 {
     if ((!bucket && !write) || (!value.ptr && value.len))
         return KIST_EINVAL;
@@ -294,8 +285,7 @@ int kist_stash(struct kist_bucket *bucket, struct kist_bytes key, struct kist_by
         return r;
     if (write) {
         /* Only read, although a value of one's own is not const. */
-        struct kist_value v = {
-            .data = (void *)(uintptr_t)value.ptr, .len = value.len, .type = type};
+        struct kist_value v = {.data = (void *)(uintptr_t)value.ptr, .len = value.len, .type = type};
         r = kist_parcel_write(&v, options, write, write_ctx);
         if (r != 0)
             return r;
@@ -326,14 +316,12 @@ static int parcel_fallback(struct kist_bytes fallback, struct kist_value *out_va
         return KIST_ENOMEM;
     if (fallback.len)
         memcpy(copy, fallback.ptr, fallback.len);
-    *out_value =
-        (struct kist_value){.data = copy, .len = fallback.len, .type = value_detect(fallback)};
+    *out_value = (struct kist_value){.data = copy, .len = fallback.len, .type = value_detect(fallback)};
     return 0;
 }
 
-int kist_unstash(struct kist_bucket *bucket, struct kist_bytes key,
-                 const struct kist_parcel_options *options, kist_read_fn *read, void *read_ctx,
-                 struct kist_bytes fallback, struct kist_value *out_value)
+int kist_unstash(struct kist_bucket *bucket, struct kist_bytes key, const struct kist_parcel_options *options, kist_read_fn *read,
+                 void *read_ctx, struct kist_bytes fallback, struct kist_value *out_value)
 {
     struct parcel_pipe pipe = {.read = read, .ctx = read_ctx, .first = -1};
     bool begins = false;

@@ -25,8 +25,7 @@ struct patch_node {
     struct kist_bytes value;   /* unless an object */
     struct patch_node *next;   /* sibling, as written */
     struct patch_node *child;  /* of an object: its first member */
-    struct patch_node *
-        *index; /* of an object: its members by name, the last of a doubled name only */
+    struct patch_node **index; /* of an object: its members by name, the last of a doubled name only */
     size_t count;
     bool object, null;
     bool done; /* written, or another of this name counts */
@@ -36,8 +35,7 @@ struct patch {
     struct patch_node *nodes;  /* nodes[0] is the patch itself */
     struct patch_node **index; /* as many */
     size_t room, used, indexed;
-    struct buf
-        names; /* what names with escapes say; never grows after its start: nodes point into it */
+    struct buf names;   /* what names with escapes say; never grows after its start: nodes point into it */
     struct buf scratch; /* one name of the target */
     struct buf *out;
 };
@@ -65,8 +63,7 @@ static bool patch_reserve(struct buf *b, struct kist_bytes text)
     return !text.len || !memchr(text.ptr, '\\', text.len) || buf_reserve(b, text.len);
 }
 
-static int patch_init(struct patch *p, struct kist_bytes target, struct kist_bytes text,
-                      struct buf *out)
+static int patch_init(struct patch *p, struct kist_bytes target, struct kist_bytes text, struct buf *out)
 {
     *p = (struct patch){.room = patch_count(text), .out = out};
     buf_init(&p->names, true);
@@ -75,8 +72,7 @@ static int patch_init(struct patch *p, struct kist_bytes target, struct kist_byt
         return KIST_ETOOBIG;
     p->nodes = os_calloc(p->room * sizeof *p->nodes);
     p->index = os_calloc(p->room * sizeof(struct patch_node *));
-    if (!p->nodes || !p->index || !patch_reserve(&p->names, text) ||
-        !patch_reserve(&p->scratch, target))
+    if (!p->nodes || !p->index || !patch_reserve(&p->names, text) || !patch_reserve(&p->scratch, target))
         return KIST_ENOMEM;
     return 0;
 }
@@ -96,15 +92,13 @@ static struct kist_bytes patch_name(struct kist_bytes written, struct buf *b)
     if (!memchr(inner.ptr, '\\', inner.len))
         return inner;
     size_t at = b->len;
-    (void)json_text_loose(
-        written, b); /* half a pair is a name like any other, as long as it is only compared */
+    (void)json_text_loose(written, b); /* half a pair is a name like any other, as long as it is only compared */
     return (struct kist_bytes){b->data + at, b->len - at};
 }
 
 static int patch_compare(const void *a, const void *b)
 {
-    const struct patch_node *x = *(struct patch_node *const *)a,
-                            *y = *(struct patch_node *const *)b;
+    const struct patch_node *x = *(struct patch_node *const *)a, *y = *(struct patch_node *const *)b;
     int c = bytes_compare(x->name.ptr, x->name.len, y->name.ptr, y->name.len);
     return c ? c : x < y ? -1 : x > y; /* nodes are in the order of the text */
 }
@@ -164,8 +158,7 @@ static void patch_parse(struct patch *p, struct json_members *m, struct patch_no
     node->null = *(const uint8_t *)node->value.ptr == 'n';
 }
 
-static struct patch_node *patch_find(struct patch *p, const struct patch_node *object,
-                                     struct kist_bytes written)
+static struct patch_node *patch_find(struct patch *p, const struct patch_node *object, struct kist_bytes written)
 {
     buf_reset(&p->scratch);
     struct patch_node wanted = {.name = patch_name(written, &p->scratch)};
@@ -196,8 +189,8 @@ static void patch_add_name(struct patch *p, struct kist_bytes written, bool *io_
 static void patch_apply(struct patch *p, struct json_members *target, struct patch_node *object);
 
 /* The target's member whose value is at target->p. */
-static void patch_apply_member(struct patch *p, struct json_members *target,
-                               struct kist_bytes written, struct patch_node *c, bool *io_first)
+static void patch_apply_member(struct patch *p, struct json_members *target, struct kist_bytes written, struct patch_node *c,
+                               bool *io_first)
 {
     if (c && c->object && *target->p == '{') {
         patch_add_name(p, written, io_first);

@@ -23,8 +23,7 @@ void kist_value_free(struct kist_value *v)
 
 /* -- reading -- */
 
-static int record_read_begin(struct kist_bucket *bucket, struct kist_bytes key, const void *out,
-                             struct engine_txn **txn)
+static int record_read_begin(struct kist_bucket *bucket, struct kist_bytes key, const void *out, struct engine_txn **txn)
 {
     int r = bucket_check(bucket);
     if (r < 0)
@@ -89,8 +88,7 @@ int kist_ttl(struct kist_bucket *bucket, struct kist_bytes key, int64_t *out_ttl
     return 0;
 }
 
-static int record_get_each(struct engine_txn *txn, const struct kist_bytes *keys, size_t n,
-                           struct kist_value *values, int *codes)
+static int record_get_each(struct engine_txn *txn, const struct kist_bytes *keys, size_t n, struct kist_value *values, int *codes)
 {
     for (size_t i = 0; i < n; i++) {
         codes[i] = ops_get(txn, keys[i], &values[i]);
@@ -100,8 +98,8 @@ static int record_get_each(struct engine_txn *txn, const struct kist_bytes *keys
     return 0;
 }
 
-int kist_get_many(struct kist_bucket *bucket, const struct kist_bytes *keys, size_t n,
-                  struct kist_value *out_values, int *out_codes)
+int kist_get_many(struct kist_bucket *bucket, const struct kist_bytes *keys, size_t n, struct kist_value *out_values,
+                  int *out_codes)
 {
     struct engine_txn *txn = NULL;
     int r = bucket_check(bucket);
@@ -113,11 +111,9 @@ int kist_get_many(struct kist_bucket *bucket, const struct kist_bytes *keys, siz
         r = ops_key(&bucket->store->detail, keys[i]);
     if (r < 0)
         return r;
-    struct kist_value *values =
-        os_calloc(n * sizeof *values); /* apart: on failure the outputs are untouched */
+    struct kist_value *values = os_calloc(n * sizeof *values); /* apart: on failure the outputs are untouched */
     int *codes = os_calloc(n * sizeof *codes);
-    r = values && codes ? store_begin(bucket->store, bucket->number, ENGINE_SNAPSHOT, &txn)
-                        : KIST_ENOMEM;
+    r = values && codes ? store_begin(bucket->store, bucket->number, ENGINE_SNAPSHOT, &txn) : KIST_ENOMEM;
     if (r == 0) {
         r = record_get_each(txn, keys, n, values, codes);
         bucket->store->engine->ops->abort(&txn);
@@ -146,8 +142,7 @@ static int record_count(struct engine_txn *txn, struct kist_bytes prefix, uint64
     struct kist_bytes from = prefix.len ? prefix : KIST_STR("");
     for (r = ops->seek(c, from, false); r == 0; r = ops->next(c, false)) {
         r = ops->current(c, &key, &meta, NULL);
-        if (r < 0 || key.len < prefix.len ||
-            (prefix.len && memcmp(key.ptr, prefix.ptr, prefix.len) != 0))
+        if (r < 0 || key.len < prefix.len || (prefix.len && memcmp(key.ptr, prefix.ptr, prefix.len) != 0))
             break;
         n++;
     }
@@ -228,8 +223,8 @@ static int record_end(struct record_write *w, int code, uint64_t *out_revision)
     return r;
 }
 
-int kist_put(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value,
-             const struct kist_put_options *options, uint64_t *out_revision)
+int kist_put(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value, const struct kist_put_options *options,
+             uint64_t *out_revision)
 {
     struct record_write w;
     int r = record_prepare(&w, bucket, key, options);
@@ -238,8 +233,8 @@ int kist_put(struct kist_bucket *bucket, struct kist_bytes key, struct kist_byte
     return r < 0 ? r : record_end(&w, ops_put(&w.ops, key, value, &w.o), out_revision);
 }
 
-int kist_delete(struct kist_bucket *bucket, struct kist_bytes key,
-                const struct kist_put_options *options, bool *out_existed, uint64_t *out_revision)
+int kist_delete(struct kist_bucket *bucket, struct kist_bytes key, const struct kist_put_options *options, bool *out_existed,
+                uint64_t *out_revision)
 {
     struct record_write w;
     bool existed = false;
@@ -252,24 +247,21 @@ int kist_delete(struct kist_bucket *bucket, struct kist_bytes key,
     return r;
 }
 
-static int record_compare(struct record_write *w, struct kist_bytes key, struct kist_bytes expected,
-                          struct kist_bytes value)
+static int record_compare(struct record_write *w, struct kist_bytes key, struct kist_bytes expected, struct kist_bytes value)
 {
     struct ops_old old;
     int r = ops_load(w->ops.txn, key, true, &old);
     if (r < 0)
         return r;
     r = old.found ? ops_allow(&w->ops, &old, &w->o) : KIST_ENOKEY;
-    if (r == 0 && (old.meta.len != expected.len ||
-                   (expected.len && memcmp(old.data, expected.ptr, expected.len) != 0)))
+    if (r == 0 && (old.meta.len != expected.len || (expected.len && memcmp(old.data, expected.ptr, expected.len) != 0)))
         r = error_set(w->ops.detail, KIST_ECONFLICT, "the value is not the expected one");
     r = r < 0 ? r : ops_store(&w->ops, key, value, &w->o, &old, true);
     ops_old_done(&old);
     return r;
 }
 
-int kist_compare_and_set(struct kist_bucket *bucket, struct kist_bytes key,
-                         struct kist_bytes expected, struct kist_bytes value,
+int kist_compare_and_set(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes expected, struct kist_bytes value,
                          const struct kist_put_options *options, uint64_t *out_revision)
 {
     struct record_write w;
@@ -281,8 +273,7 @@ int kist_compare_and_set(struct kist_bucket *bucket, struct kist_bytes key,
     return r < 0 ? r : record_end(&w, record_compare(&w, key, expected, value), out_revision);
 }
 
-int kist_get_and_delete(struct kist_bucket *bucket, struct kist_bytes key,
-                        struct kist_value *out_value)
+int kist_get_and_delete(struct kist_bucket *bucket, struct kist_bytes key, struct kist_value *out_value)
 {
     static const struct kist_put_options plain = {.size = sizeof plain, .ttl_ms = KIST_TTL_NEVER};
     struct record_write w;
@@ -303,8 +294,8 @@ int kist_get_and_delete(struct kist_bucket *bucket, struct kist_bytes key,
 }
 
 /* Under the lock: what is there now, or our value in its place. */
-static int record_insert(struct record_write *w, struct kist_bytes key, struct kist_bytes value,
-                         struct kist_value *out, bool *out_inserted)
+static int record_insert(struct record_write *w, struct kist_bytes key, struct kist_bytes value, struct kist_value *out,
+                         bool *out_inserted)
 {
     int r = ops_get(w->ops.txn, key, out);
     if (r != KIST_ENOKEY)
@@ -315,8 +306,7 @@ static int record_insert(struct record_write *w, struct kist_bytes key, struct k
 }
 
 int kist_get_or_insert(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes value,
-                       const struct kist_put_options *options, struct kist_value *out_value,
-                       bool *out_inserted)
+                       const struct kist_put_options *options, struct kist_value *out_value, bool *out_inserted)
 {
     struct record_write w;
     struct kist_value got = {0};
@@ -345,15 +335,13 @@ int kist_get_or_insert(struct kist_bucket *bucket, struct kist_bytes key, struct
     return 0;
 }
 
-static int record_update_store(struct record_write *w, struct kist_bytes key,
-                               struct kist_bytes value, const struct ops_old *old)
+static int record_update_store(struct record_write *w, struct kist_bytes key, struct kist_bytes value, const struct ops_old *old)
 {
     int r = ops_value(w->ops.detail, value, &w->o.type);
     return r < 0 ? r : ops_store(&w->ops, key, value, &w->o, old, true);
 }
 
-static int record_update(struct record_write *w, struct kist_bytes key, kist_update_fn *fn,
-                         void *ctx, struct ops_old *old)
+static int record_update(struct record_write *w, struct kist_bytes key, kist_update_fn *fn, void *ctx, struct ops_old *old)
 {
     struct kist_value value = ops_value_of(&old->meta, old->data);
     struct kist_bytes new_value = {0};
@@ -368,8 +356,7 @@ static int record_update(struct record_write *w, struct kist_bytes key, kist_upd
     case KIST_UPDATE_DELETE:
         return old->found ? w->store->engine->ops->del(w->ops.txn, key) : 0;
     default:
-        return r < 0 ? r
-                     : error_set(w->ops.detail, KIST_EINVAL, "the update callback answered %d", r);
+        return r < 0 ? r : error_set(w->ops.detail, KIST_EINVAL, "the update callback answered %d", r);
     }
 }
 
@@ -390,9 +377,8 @@ int kist_update(struct kist_bucket *bucket, struct kist_bytes key, kist_update_f
     return r;
 }
 
-int kist_increment(struct kist_bucket *bucket, struct kist_bytes key, int64_t by,
-                   const struct kist_put_options *options, int64_t *out_value,
-                   uint64_t *out_revision)
+int kist_increment(struct kist_bucket *bucket, struct kist_bytes key, int64_t by, const struct kist_put_options *options,
+                   int64_t *out_value, uint64_t *out_revision)
 {
     struct record_write w;
     int64_t value = 0;
@@ -403,15 +389,13 @@ int kist_increment(struct kist_bucket *bucket, struct kist_bytes key, int64_t by
     return r;
 }
 
-int kist_increment_float(struct kist_bucket *bucket, struct kist_bytes key, double by,
-                         const struct kist_put_options *options, double *out_value,
-                         uint64_t *out_revision)
+int kist_increment_float(struct kist_bucket *bucket, struct kist_bytes key, double by, const struct kist_put_options *options,
+                         double *out_value, uint64_t *out_revision)
 {
     struct record_write w;
     double value = 0;
     int r = record_begin(&w, bucket, key, options);
-    r = r < 0 ? r
-              : record_end(&w, ops_increment_float(&w.ops, key, by, &w.o, &value), out_revision);
+    r = r < 0 ? r : record_end(&w, ops_increment_float(&w.ops, key, by, &w.o, &value), out_revision);
     if (r == 0 && out_value)
         *out_value = value;
     return r;
@@ -429,16 +413,15 @@ int kist_append(struct kist_bucket *bucket, struct kist_bytes key, struct kist_b
     return r;
 }
 
-int kist_merge(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes patch,
-               const struct kist_put_options *options, uint64_t *out_revision)
+int kist_merge(struct kist_bucket *bucket, struct kist_bytes key, struct kist_bytes patch, const struct kist_put_options *options,
+               uint64_t *out_revision)
 {
     struct record_write w;
     int r = record_begin(&w, bucket, key, options);
     return r < 0 ? r : record_end(&w, ops_merge(&w.ops, key, patch, &w.o), out_revision);
 }
 
-int kist_expire(struct kist_bucket *bucket, struct kist_bytes key, int64_t ttl_ms,
-                uint64_t *out_revision)
+int kist_expire(struct kist_bucket *bucket, struct kist_bytes key, int64_t ttl_ms, uint64_t *out_revision)
 {
     static const struct kist_put_options plain = {.size = sizeof plain, .ttl_ms = KIST_TTL_NEVER};
     struct record_write w;

@@ -28,8 +28,7 @@
 
 const char *kist_version(void)
 {
-    return STORE_TEXT(KIST_VERSION_MAJOR) "." STORE_TEXT(KIST_VERSION_MINOR) "." STORE_TEXT(
-        KIST_VERSION_PATCH);
+    return STORE_TEXT(KIST_VERSION_MAJOR) "." STORE_TEXT(KIST_VERSION_MINOR) "." STORE_TEXT(KIST_VERSION_PATCH);
 }
 
 /* -- opening -- */
@@ -54,18 +53,17 @@ static int store_ranges(const struct kist_options *o, struct error_detail *detai
     return 0;
 }
 
-int store_options(const struct kist_options *options, struct error_detail *detail,
-                  struct unlock *out_unlock, struct engine_options *out)
+int store_options(const struct kist_options *options, struct error_detail *detail, struct unlock *out_unlock,
+                  struct engine_options *out)
 {
     int r = store_ranges(options, detail);
     if (r < 0)
         return r;
-    *out = (struct engine_options){
-        .mode = options->mode,
-        .sync = options->sync,
-        .flags = options->flags & KIST_NO_MAP,
-        .lock_timeout_ms = options->lock_timeout_ms ? options->lock_timeout_ms : STORE_LOCK_MS,
-        .suite = options->suite ? options->suite : 1};
+    *out = (struct engine_options){.mode = options->mode,
+                                   .sync = options->sync,
+                                   .flags = options->flags & KIST_NO_MAP,
+                                   .lock_timeout_ms = options->lock_timeout_ms ? options->lock_timeout_ms : STORE_LOCK_MS,
+                                   .suite = options->suite ? options->suite : 1};
     if (options->key.kind == KIST_SECRET_NONE)
         return 0;
     r = keys_unlock(&options->key, detail, out_unlock);
@@ -205,8 +203,7 @@ int kist_stat(struct kist_store *store, struct kist_stat *out_stat)
     return r < 0 ? r : options_answer(&store->detail, out_stat, &s, sizeof s);
 }
 
-int kist_verify(struct kist_store *store, const struct kist_verify_options *options,
-                struct kist_verify_report *out_report)
+int kist_verify(struct kist_store *store, const struct kist_verify_options *options, struct kist_verify_report *out_report)
 {
     struct kist_verify_options o;
     int r = store_check(store);

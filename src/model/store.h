@@ -31,16 +31,15 @@ static inline int store_check(const struct kist_store *store)
     return atomic_load_explicit(store->here, memory_order_relaxed) ? 0 : KIST_EFORK;
 }
 
-static inline int store_begin(struct kist_store *store, uint64_t bucket, enum engine_mode mode,
-                              struct engine_txn **out)
+static inline int store_begin(struct kist_store *store, uint64_t bucket, enum engine_mode mode, struct engine_txn **out)
 {
     return store->engine->ops->begin(store->engine, bucket, mode, out);
 }
 
 /* What the public options say, checked, for an engine. *out_unlock gets the secret; it borrows from
  * options. */
-int store_options(const struct kist_options *options, struct error_detail *detail,
-                  struct unlock *out_unlock, struct engine_options *out) KIST_MUST_USE;
+int store_options(const struct kist_options *options, struct error_detail *detail, struct unlock *out_unlock,
+                  struct engine_options *out) KIST_MUST_USE;
 
 /* What a caller reads about a failure that leaves no store to ask: the detail, else the error's own
  * sentence. Gives code back. */

@@ -22,8 +22,7 @@
 
 /* -- backup -- */
 
-int kist_backup(struct kist_store *store, uint64_t since, kist_write_fn *write, void *write_ctx,
-                uint64_t *out_revision)
+int kist_backup(struct kist_store *store, uint64_t since, kist_write_fn *write, void *write_ctx, uint64_t *out_revision)
 {
     uint64_t revision = 0;
     int r = store_check(store);
@@ -35,8 +34,7 @@ int kist_backup(struct kist_store *store, uint64_t since, kist_write_fn *write, 
     return r;
 }
 
-static int transfer_restore(const char *path, struct kist_options *o, kist_read_fn *read, void *ctx,
-                            struct error_detail *detail)
+static int transfer_restore(const char *path, struct kist_options *o, kist_read_fn *read, void *ctx, struct error_detail *detail)
 {
     struct unlock unlock = {0};
     struct engine_options engine = {0};
@@ -51,8 +49,7 @@ static int transfer_restore(const char *path, struct kist_options *o, kist_read_
     return r < 0 ? r : engine_restore(path, &engine, read, ctx, detail);
 }
 
-int kist_restore(const char *path, const struct kist_options *options, kist_read_fn *read,
-                 void *read_ctx)
+int kist_restore(const char *path, const struct kist_options *options, kist_read_fn *read, void *read_ctx)
 {
     struct kist_options o;
     struct error_detail detail = {0};
@@ -139,8 +136,7 @@ static int transfer_add(struct transfer_import *in, const struct kist_record *re
         r = transfer_commit(in);
     if (r == 0 && !in->txn) {
         r = bucket_ttl(in->bucket, &in->default_ttl_ms);
-        r = r < 0 ? r
-                  : store_begin(in->bucket->store, in->bucket->number, ENGINE_OPTIMISTIC, &in->txn);
+        r = r < 0 ? r : store_begin(in->bucket->store, in->bucket->number, ENGINE_OPTIMISTIC, &in->txn);
     }
     r = r < 0 ? r : transfer_put(in, record);
     return r < 0 || in->records < TRANSFER_RECORDS ? r : transfer_commit(in);
@@ -160,8 +156,8 @@ static int transfer_import(struct transfer_import *in)
     }
 }
 
-int kist_import(struct kist_bucket *bucket, int (*next)(struct kist_record *out_record, void *ctx),
-                void *ctx, uint64_t *out_count)
+int kist_import(struct kist_bucket *bucket, int (*next)(struct kist_record *out_record, void *ctx), void *ctx,
+                uint64_t *out_count)
 {
     struct transfer_import in = {.bucket = bucket, .next = next, .ctx = ctx};
     int r = bucket_check(bucket);

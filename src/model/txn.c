@@ -120,9 +120,8 @@ static void txn_pause(int tries)
 }
 
 /* One try. *out_again: the commit met a conflict. */
-static int txn_try(struct kist_bucket *bucket, enum kist_txn_mode mode,
-                   int (*fn)(struct kist_txn *txn, void *ctx), void *ctx, uint64_t *out_revision,
-                   bool *out_again)
+static int txn_try(struct kist_bucket *bucket, enum kist_txn_mode mode, int (*fn)(struct kist_txn *txn, void *ctx), void *ctx,
+                   uint64_t *out_revision, bool *out_again)
 {
     struct kist_txn *txn = NULL;
     int r = kist_begin(bucket, mode, &txn);
@@ -138,8 +137,8 @@ static int txn_try(struct kist_bucket *bucket, enum kist_txn_mode mode,
     return r;
 }
 
-int kist_run(struct kist_bucket *bucket, enum kist_txn_mode mode,
-             int (*fn)(struct kist_txn *txn, void *ctx), void *ctx, uint64_t *out_revision)
+int kist_run(struct kist_bucket *bucket, enum kist_txn_mode mode, int (*fn)(struct kist_txn *txn, void *ctx), void *ctx,
+             uint64_t *out_revision)
 {
     if (!fn)
         return KIST_EINVAL;
@@ -193,8 +192,8 @@ static int txn_may_write(struct kist_txn *txn, struct kist_bytes key)
 }
 
 /* The same, and is what the caller gave in range? */
-static int txn_write(struct kist_txn *txn, struct kist_bytes key,
-                     const struct kist_put_options *options, struct kist_put_options *out)
+static int txn_write(struct kist_txn *txn, struct kist_bytes key, const struct kist_put_options *options,
+                     struct kist_put_options *out)
 {
     int r = txn_may_write(txn, key);
     r = r < 0 ? r : ops_options(txn->ops.detail, options, out);
@@ -203,8 +202,7 @@ static int txn_write(struct kist_txn *txn, struct kist_bytes key,
     return r;
 }
 
-int kist_txn_put(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes value,
-                 const struct kist_put_options *options)
+int kist_txn_put(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes value, const struct kist_put_options *options)
 {
     struct kist_put_options o;
     int r = txn_write(txn, key, options, &o);
@@ -212,8 +210,7 @@ int kist_txn_put(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes 
     return r < 0 ? r : ops_put(&txn->ops, key, value, &o);
 }
 
-int kist_txn_delete(struct kist_txn *txn, struct kist_bytes key,
-                    const struct kist_put_options *options, bool *out_existed)
+int kist_txn_delete(struct kist_txn *txn, struct kist_bytes key, const struct kist_put_options *options, bool *out_existed)
 {
     struct kist_put_options o;
     int r = txn_may_write(txn, key);
@@ -224,32 +221,31 @@ int kist_txn_delete(struct kist_txn *txn, struct kist_bytes key,
     return ops_delete(&txn->ops, key, &o, out_existed);
 }
 
-int kist_txn_increment(struct kist_txn *txn, struct kist_bytes key, int64_t by,
-                       const struct kist_put_options *options, int64_t *out_value)
+int kist_txn_increment(struct kist_txn *txn, struct kist_bytes key, int64_t by, const struct kist_put_options *options,
+                       int64_t *out_value)
 {
     struct kist_put_options o;
     int r = txn_write(txn, key, options, &o);
     return r < 0 ? r : ops_increment(&txn->ops, key, by, &o, out_value);
 }
 
-int kist_txn_increment_float(struct kist_txn *txn, struct kist_bytes key, double by,
-                             const struct kist_put_options *options, double *out_value)
+int kist_txn_increment_float(struct kist_txn *txn, struct kist_bytes key, double by, const struct kist_put_options *options,
+                             double *out_value)
 {
     struct kist_put_options o;
     int r = txn_write(txn, key, options, &o);
     return r < 0 ? r : ops_increment_float(&txn->ops, key, by, &o, out_value);
 }
 
-int kist_txn_append(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes bytes,
-                    const struct kist_put_options *options, size_t *out_len)
+int kist_txn_append(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes bytes, const struct kist_put_options *options,
+                    size_t *out_len)
 {
     struct kist_put_options o;
     int r = txn_write(txn, key, options, &o);
     return r < 0 ? r : ops_append(&txn->ops, key, bytes, &o, out_len);
 }
 
-int kist_txn_merge(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes patch,
-                   const struct kist_put_options *options)
+int kist_txn_merge(struct kist_txn *txn, struct kist_bytes key, struct kist_bytes patch, const struct kist_put_options *options)
 {
     struct kist_put_options o;
     int r = txn_write(txn, key, options, &o);

@@ -51,8 +51,7 @@ int value_parse_int(struct kist_bytes v, int64_t *out)
         if (!value_is_digit(p[i]))
             return KIST_ETYPE;
         int digit = p[i] - '0';
-        if (__builtin_mul_overflow(sum, 10, &sum) ||
-            __builtin_add_overflow(sum, negative ? -digit : digit, &sum))
+        if (__builtin_mul_overflow(sum, 10, &sum) || __builtin_add_overflow(sum, negative ? -digit : digit, &sum))
             return KIST_ETYPE;
     }
     *out = sum;

@@ -26,8 +26,7 @@ int value_parse_float(struct kist_bytes v, double *out) KIST_MUST_USE;
 /* What is added to a number. With a point or an exponent it is a float, else an int, and -0 is 0: a
  * counter stays exact unless a float is asked for. KIST_ETYPE: not a number; KIST_ERANGE: an int
  * beyond 64 bits. */
-int value_parse_step(struct kist_bytes v, bool *out_is_float, int64_t *out_int,
-                     double *out_float) KIST_MUST_USE;
+int value_parse_step(struct kist_bytes v, bool *out_is_float, int64_t *out_int, double *out_float) KIST_MUST_USE;
 #define VALUE_STEP_RANGE "an int has at most 64 bits; with a point or an exponent it is a float"
 /* Length without the NUL. */
 size_t value_format_int(int64_t v, char out[VALUE_TEXT]);

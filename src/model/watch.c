@@ -19,8 +19,7 @@
 #include <string.h>
 
 #define WATCH_MAGIC 0x77617463u
-#define WATCH_BATCH \
-    256 /* changes collected before they are told; a commit that is larger is collected whole */
+#define WATCH_BATCH 256        /* changes collected before they are told; a commit that is larger is collected whole */
 #define WATCH_HEAD (8 + 1 + 4) /* in the queue: revision, deleted, length; then the key */
 
 struct kist_watch {
@@ -54,8 +53,7 @@ static int watch_bucket_there(const struct kist_watch *w)
     return r;
 }
 
-int kist_watch_open(struct kist_bucket *bucket, struct kist_bytes prefix, uint64_t since,
-                    struct kist_watch **out_watch)
+int kist_watch_open(struct kist_bucket *bucket, struct kist_bytes prefix, uint64_t since, struct kist_watch **out_watch)
 {
     int r = bucket_check(bucket);
     if (r < 0 || !out_watch || (!prefix.ptr && prefix.len))
@@ -155,9 +153,8 @@ static void watch_tell(struct kist_watch *w, struct kist_change *out)
 {
     const uint8_t *p = w->queue.data + w->at;
     size_t len = bytes_get32(p + 9);
-    *out = (struct kist_change){.kind = p[8] ? KIST_CHANGE_DELETE : KIST_CHANGE_PUT,
-                                .key = {p + WATCH_HEAD, len},
-                                .revision = bytes_get64(p)};
+    *out = (struct kist_change){
+        .kind = p[8] ? KIST_CHANGE_DELETE : KIST_CHANGE_PUT, .key = {p + WATCH_HEAD, len}, .revision = bytes_get64(p)};
     w->at += WATCH_HEAD + len;
 }
 
