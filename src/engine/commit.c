@@ -96,6 +96,9 @@ int commit_flush(struct log *log)
             log->flushed = sequence;
             log->flushed_group = log->stolen_group;
             log->flushed_segment = log->flushing_segment;
+        } else { /* before the kernel's lock goes: the next writer gives these sequences to frames of its own */
+            log->broken = true;
+            log->written = atomic_load(&page->appended);
         }
         if (log->flushing.cap > 4 * COMMIT_PENDING_MAX)
             buf_done(&log->flushing);
@@ -458,11 +461,20 @@ static int commit_sync(struct log *log, struct segment *s, uint64_t target)
     }
 }
 
+int commit_show(struct log *log, struct segment *s, uint64_t target)
+{
+    if (s)
+        return commit_sync(log, s, target);
+    shared_prove(&log->shared, target);
+    shared_publish(&log->shared, target);
+    return 0;
+}
+
 static void commit_publish(struct log *log)
 {
     uint64_t visible = atomic_load(&log->shared.page->visible);
     (void)pthread_mutex_lock(&log->state);
-    tree_publish(log->index, visible);
+    follow_publish(log, visible);
     (void)pthread_mutex_unlock(&log->state);
 }
 

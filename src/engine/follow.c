@@ -13,6 +13,7 @@
 
 #define FOLLOW_CHUNK_MIN (4u << 10)
 #define FOLLOW_CHUNK_MAX (1u << 20)
+#define FOLLOW_PATIENCE_US 1000000 /* with who holds the gate of a handle that failed */
 
 /* -- walking -- */
 
@@ -355,63 +356,103 @@ static bool follow_alone(struct log *log)
     return shared_held(&log->shared, SHARED_PRESENCE, &held) == 0 && !held;
 }
 
+void follow_publish(struct log *log, uint64_t visible)
+{
+    tree_publish(log->index, log->written && visible > log->written ? log->written : visible);
+}
+
 int follow_durable(struct log *log)
 {
     uint64_t visible = atomic_load_explicit(&log->shared.page->visible, memory_order_acquire);
     int r = 0;
-    if (log->salvaged || (log->broken && visible <= tree_published_tag(log->index)))
+    if (log->salvaged)
         return 0;
-    if (log->broken)
+    if (log->broken) {
+        follow_publish(log, visible);
+        if (visible <= tree_published_tag(log->index))
+            return 0;
         return error_set(log->base.detail, KIST_EFAILED, "the index of this handle is unusable and has to be loaded again");
+    }
     if (visible > log->at.sequence)
         r = follow_to(log, visible);
     if (r == KIST_ECORRUPT && log->read_only && follow_alone(log)) {
         log->broken = false; /* nobody is there who could have appended: the page is old or damaged, the log is not */
         r = 0;
     }
-    tree_publish(log->index, visible);
+    follow_publish(log, visible);
     return r;
 }
 
-/* Publish visible, or everything: a load has no root in between, so what is newer is made durable before it is shown. Gate
- * held. */
-static int follow_show(struct log *log, uint64_t visible)
+/* Publish what is visible. After a load beyond it there is no root to show, and what was loaded is made durable, so that it is
+ * visible, too: its writer may be dead. Without the gate: readers do not wait for who holds it. KIST_EFAILED. */
+static int follow_show(struct log *log)
 {
-    int r = commit_flush(log);
-    if (r)
+    struct tree_snap hold; /* keeps the segment while it is synced */
+    int r = 0;
+    (void)pthread_mutex_lock(&log->state);
+    uint64_t visible = atomic_load(&log->shared.page->visible), target = log->loaded;
+    struct segment *s = log->active->number == log->loaded_segment ? log->active : NULL;
+    follow_publish(log, visible);
+    bool shown = tree_published_tag(log->index) >= visible;
+    if (!shown)
+        r = tree_snap_take(log->index, &hold);
+    (void)pthread_mutex_unlock(&log->state);
+    if (shown || r)
         return r;
+    r = commit_show(log, s, target) ? KIST_EFAILED : 0;
     (void)pthread_mutex_lock(&log->state);
-    tree_publish(log->index, visible);
+    follow_publish(log, atomic_load(&log->shared.page->visible));
+    shown = tree_published_tag(log->index) >= visible;
     (void)pthread_mutex_unlock(&log->state);
-    if (tree_published_tag(log->index) >= visible)
-        return 0;
-    if (commit_sync_now(log))
-        return KIST_EFAILED;
-    shared_publish(&log->shared, log->at.sequence);
-    (void)pthread_mutex_lock(&log->state);
-    tree_publish(log->index, log->at.sequence);
-    (void)pthread_mutex_unlock(&log->state);
-    return 0;
+    tree_snap_drop(log->index, &hold);
+    if (r == 0 && !shown)
+        r = error_set(log->base.detail, KIST_EFAILED, "a write failed meanwhile: try again");
+    return r;
 }
 
-/* The index is loaded again if it must be. A handle that may write does it as a writer: commits of its own may be pending. */
-static int follow_again(struct log *log, uint64_t visible)
+/* A handle that may write loads the index as a writer: commits of its own may be pending. */
+static int follow_load_as_writer(struct log *log)
 {
-    int r = 0;
-    if (!log->read_only) {
-        r = writer_lock(log);
-        if (r)
-            return r;
-        r = follow_show(log, visible);
-        writer_unlock(log);
+    int r = writer_lock(log);
+    if (r)
         return r;
-    }
-    (void)pthread_mutex_lock(&log->state);
-    if (log->broken)
+    r = follow_show(log);
+    writer_unlock(log);
+    return r;
+}
+
+/* A load takes ended segments whole, beyond what is visible: all of that was synced. */
+static int follow_load_visible(struct log *log)
+{
+    struct shared_page *page = log->shared.page;
+    uint64_t visible = atomic_load(&page->visible);
+    int r = 0;
+    if (visible <= tree_published_tag(log->index))
+        return 0;
+    if (log->broken || log->loaded < visible || log->loaded > atomic_load(&page->durable)) {
+        log->pending.len = 0; /* of a handle that failed: never written */
         r = recover_again(log, visible);
-    if (r == 0)
-        tree_publish(log->index, visible);
+    }
+    if (r)
+        return r;
+    tree_publish(log->index, log->loaded <= atomic_load(&page->durable) && log->loaded > visible ? log->loaded : visible);
+    return visible <= tree_published_tag(log->index)
+               ? 0
+               : error_set(log->base.detail, KIST_EBUSY,
+                           "what is visible cannot be told from what is not durable yet: try again");
+}
+
+/* The same for a handle that cannot write, or cannot any more. Then an exclusive transaction may still be open: it looks at the
+ * working root. */
+static int follow_load_as_reader(struct log *log)
+{
+    if (!log->read_only && !gate_lock(&log->gate, FOLLOW_PATIENCE_US))
+        return error_set(log->base.detail, KIST_EBUSY, "a write failed, and an exclusive transaction is still open: end it");
+    (void)pthread_mutex_lock(&log->state);
+    int r = follow_load_visible(log);
     (void)pthread_mutex_unlock(&log->state);
+    if (!log->read_only)
+        writer_unlock(log);
     return r;
 }
 
@@ -422,11 +463,16 @@ int follow_fresh(struct log *log)
         return 0;
     (void)pthread_mutex_lock(&log->state);
     int r = follow_durable(log);
-    bool broken = log->broken, last = log->salvaged || log->read_only;
+    bool broken = log->broken, last = log->salvaged || log->at.sequence < visible;
     (void)pthread_mutex_unlock(&log->state);
     if (visible <= tree_published_tag(log->index) || (!broken && (r || last)))
         return r;
-    return follow_again(log, visible);
+    if (!log->read_only && !atomic_load(&log->failed)) {
+        r = broken ? follow_load_as_writer(log) : follow_show(log);
+        if (r != KIST_EFAILED || !atomic_load(&log->failed))
+            return r;
+    }
+    return follow_load_as_reader(log);
 }
 
 /* -- moves -- */

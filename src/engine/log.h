@@ -96,10 +96,13 @@ struct log {
     uint64_t follow_limit; /* recovery: nothing in the active segment counts from here on; 0: all does */
     bool loading;
     uint64_t catalog_revision, drops;
-    uint64_t newest;    /* revision of any operation applied: deletes leave no entry to ask */
-    bool replaying;     /* frames come in any order of revisions: keep deletes until the end */
-    uint64_t tombs;     /* how many it kept, at most */
-    bool broken;        /* the working root cannot be used: load again before the next write */
+    uint64_t newest;  /* revision of any operation applied: deletes leave no entry to ask */
+    bool replaying;   /* frames come in any order of revisions: keep deletes until the end */
+    uint64_t tombs;   /* how many it kept, at most */
+    bool broken;      /* the working root cannot be used: load again before the next write */
+    uint64_t written; /* a write failed: roots beyond this sequence hold frames that nobody will find; 0: none did */
+    uint64_t loaded;  /* where the index was loaded anew: there is no root between what was published then and this */
+    uint64_t loaded_segment;
     struct buf pending; /* encoded frames that are not in the file yet */
     struct segment *pending_segment;
     uint64_t pending_at;       /* their offset in the active segment */
@@ -211,7 +214,9 @@ int apply_settle(struct log *log) KIST_MUST_USE;
 int follow_to(struct log *log, uint64_t upto) KIST_MUST_USE;
 /* Readers: see to it that everything durable is published. KIST_EFAILED: the index has to be loaded again for that. */
 int follow_durable(struct log *log) KIST_MUST_USE;
-/* The same without the state lock, and the index is loaded again if it has to be. */
+/* Let readers see the newest root up to visible that is of frames in the file. */
+void follow_publish(struct log *log, uint64_t visible);
+/* follow_durable() without the state lock, and the index is loaded again if it has to be. Waits for the gate only then. */
 int follow_fresh(struct log *log) KIST_MUST_USE;
 /* Apply one frame's operations or its manifest, switch, end. */
 int follow_frame(struct log *log, struct segment *s, uint64_t offset, const struct frame_header *h,
@@ -262,6 +267,9 @@ int commit_append_payload(struct log *log, enum frame_kind kind, const struct bu
 int commit_flush(struct log *log) KIST_MUST_USE; /* any thread, state and flush not held */
 /* Wait until sequence is durable, doing the sync if nobody does. KIST_EMAYBE. */
 int commit_wait(struct log *log, uint64_t sequence) KIST_MUST_USE;
+/* Make target, which is in the file, durable and visible. s is its segment, held by a snapshot; NULL: that has ended, and was
+ * synced before the next one was named. No locks held. KIST_EMAYBE. */
+int commit_show(struct log *log, struct segment *s, uint64_t target) KIST_MUST_USE;
 void commit_stop(struct log *log); /* nothing is written any more: who waits is told */
 /* One fsync of the active segment, flushed before. KIST_EMAYBE: the handle is read-only from now on. */
 int commit_sync_now(struct log *log) KIST_MUST_USE;
@@ -323,7 +331,7 @@ enum recover_left {
 int recover_left(int dir, enum recover_left *out) KIST_MUST_USE;
 #define RECOVER_MARK "restore.tmp" /* a restore is under way, or was */
 /* Load anew, up to a sequence that is in the log, while readers keep what they see: after broken, or when the log has
- * gone on so far that what comes next was compacted away. State held, nothing pending. */
+ * gone on so far that what comes next was compacted away. State held; what is pending is in the file already, or is given up. */
 int recover_again(struct log *log, uint64_t upto) KIST_MUST_USE;
 
 /* -- salvage.c: what can still be read of a damaged store -- */

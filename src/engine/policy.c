@@ -174,7 +174,10 @@ static int policy_roll_active(struct log *log)
     int r = writer_lock(log);
     if (r)
         return r;
-    if (policy_wants(log, log->active, false)) {
+    (void)pthread_mutex_lock(&log->state); /* it looks at other segments, which go when a root is published */
+    bool wants = policy_wants(log, log->active, false);
+    (void)pthread_mutex_unlock(&log->state);
+    if (wants) {
         r = commit_roll(log);
         if (r == 0)
             r = commit_append_payload(log, FRAME_MARK, NULL, &sequence);

@@ -79,8 +79,11 @@ static int recover_number(const char *name, void *ctx)
 static int recover_row(const struct manifest_row *row, struct log *log)
 {
     struct segment *s = table_find(log, row->number);
-    if (s && s->gone && !s->leaving) { /* open already */
+    if (s && s->gone && !s->leaving) { /* open already; it may have been the active one, and ended since */
         s->gone = false;
+        s->last_sequence = row->last_sequence;
+        s->end = row->end;
+        memcpy(s->last_tag, row->tag, SEAL_TAG);
         log->segment_bytes += s->end;
         return 0;
     }
@@ -680,6 +683,9 @@ int recover_again(struct log *log, uint64_t upto)
     log->broken = e != 0;
     if (e)
         return e;
+    log->written = 0;
+    log->loaded = log->at.sequence;
+    log->loaded_segment = log->active->number;
     changes_forget(log->changes, log->at.sequence);
     return 0;
 }

@@ -53,9 +53,9 @@ static int writer_prepare(struct log *log)
         r = writer_catch_up(log);
     bool broken = log->broken;
     (void)pthread_mutex_unlock(&log->state);
-    if (!broken || atomic_load(&log->failed))
+    if (!broken)
         return r;
-    r = commit_flush(log); /* whole commits of others may be pending */
+    r = commit_flush(log); /* whole commits of others may be pending; KIST_EFAILED when a write failed meanwhile */
     if (r)
         return r;
     (void)pthread_mutex_lock(&log->state);
