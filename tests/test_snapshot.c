@@ -255,7 +255,7 @@ static void closing_writes_one_when_replay_would_take_long(void **state)
     (void)state;
     rig_dir(dir);
     struct engine *e = rig_open(dir);
-    for (int i = 0; i < 19999; i++)
+    for (int i = 0; i < (int)LOG_SNAPSHOT_WORK / 2 - 1; i++)
         (void)rig_put(e, 1, "same", "value");
     rig_close(&e);
     assert_int_equal(rig_newest(dir, ".idx", path), 0);
