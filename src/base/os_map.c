@@ -2,8 +2,8 @@
  *
  * A page of a mapped file that the disk cannot give, or that the file no longer has, raises SIGBUS in whoever touches it. Here
  * the touching is a single copy under a guard: the handler finds the thread's guard set and jumps out of the copy. A SIGBUS
- * anywhere else goes to the handler that was there before, or to its default. KIST_NO_MAP does without it and
- * without maps. siglongjmp out of a synchronous fault is well defined here: the copy holds no lock and owns nothing. */
+ * anywhere else goes to the handler that was there before, or to its default. KIST_NO_MAP does without it and without maps.
+ * siglongjmp out of a synchronous fault is well defined here: the copy holds no lock and owns nothing. */
 #include "base/os.h"
 
 #include <pthread.h>

@@ -24,9 +24,9 @@
 
 #include <pthread.h>
 
-#define LOG_SNAPSHOT_WORK 8000u /* frames and operations to replay without another index snapshot: 4,000 single puts, 8 ms */
-#define LOG_TURNS 4u
-#define LOG_SNAPSHOT_SMALL 50000u        /* keys: a commit by the way may write it, in some 10 ms */
+#define LOG_SNAPSHOT_WORK 8000u   /* frames and operations to replay without another index snapshot: 4,000 single puts, 8 ms */
+#define LOG_TURNS 4u              /* groups of commits whose waiters sleep apart: the one that is synced, and the next ones */
+#define LOG_SNAPSHOT_SMALL 50000u /* keys: a commit by the way may write it, in some 10 ms */
 #define LOG_INDEX_KEY (8 + KIST_KEY_MAX) /* bucket, big-endian, then the key */
 
 /* What a published root says besides where its records are. */

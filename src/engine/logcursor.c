@@ -141,14 +141,22 @@ static bool logcursor_own_live(struct logcursor *c)
     return w->kind == FRAME_PUT && !read_expired(&e, &t->now);
 }
 
+/* Which walk comes first: < 0 the root's, > 0 the own writes', 0 both stand on the same key. One of them stands. */
+static int logcursor_order(const struct logcursor *c)
+{
+    if (!c->root_valid)
+        return 1;
+    if (!c->own_valid)
+        return -1;
+    int order = bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len);
+    return c->backward ? -order : order;
+}
+
 /* From where both walks stand, on to a record that can be seen. */
 static int logcursor_settle(struct logcursor *c, const uint8_t *from, size_t from_len)
 {
     while (c->root_valid || c->own_valid) {
-        int order = !c->root_valid ? 1
-                    : !c->own_valid
-                        ? -1
-                        : bytes_compare(c->root.key, c->root.key_len, c->own.key, c->own.key_len) * (c->backward ? -1 : 1);
+        int order = logcursor_order(c);
         c->on_own = order >= 0;
         const struct tree_cursor *at = c->on_own ? &c->own : &c->root;
         if (c->on_own ? logcursor_own_live(c) : logcursor_root_live(c)) {

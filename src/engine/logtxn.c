@@ -10,7 +10,6 @@
 
 #include <assert.h>
 
-#define LOGTXN_WARM 16u
 #define LOGTXN_LOOK 256 /* commits between two looks whether there is something to clean up */
 
 /* -- begin and end -- */
@@ -347,12 +346,12 @@ struct logtxn_new {
     bool borrow, keep;
 };
 
-static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key, const struct logtxn_new *new)
+static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key, const struct logtxn_new *what)
 {
     if (t->base.mode == ENGINE_SNAPSHOT)
         return KIST_EREADONLY;
-    struct kist_bytes value = new->value;
-    size_t copied = new->borrow ? 0 : value.len;
+    struct kist_bytes value = what->value;
+    size_t copied = what->borrow ? 0 : value.len;
     int r = logtxn_limits(t, key.len, value.len);
     if (r)
         return r;
@@ -360,17 +359,17 @@ static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key
     struct logtxn_write *w = os_alloc(size);
     if (!w)
         return KIST_ENOMEM;
-    *w = (struct logtxn_write){.kind = new->kind,
-                               .type = new->type,
-                               .keep = new->keep,
-                               .expires_ms = new->expires_ms,
+    *w = (struct logtxn_write){.kind = what->kind,
+                               .type = what->type,
+                               .keep = what->keep,
+                               .expires_ms = what->expires_ms,
                                .len = (uint32_t)value.len,
                                .size = size};
     bytes_put64be(w->key, bucket);
     if (key.len)
         memcpy(w->key + 8, key.ptr, key.len);
     w->key_len = (uint32_t)(8 + key.len);
-    w->value = new->borrow ? value.ptr : w->key + w->key_len;
+    w->value = what->borrow ? value.ptr : w->key + w->key_len;
     if (copied)
         memcpy(w->key + w->key_len, value.ptr, copied);
     r = logtxn_add(t, w);
@@ -381,39 +380,39 @@ static int logtxn_write(struct logtxn *t, uint64_t bucket, struct kist_bytes key
     return r;
 }
 
-static int logtxn_put_how(struct engine_txn *t, struct kist_bytes key, const struct logtxn_new *new)
+static int logtxn_put_how(struct engine_txn *t, struct kist_bytes key, const struct logtxn_new *what)
 {
-    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && new->value.len <= KIST_VALUE_MAX &&new->type <= ENTRY_TYPE);
-    return logtxn_write(logtxn_of(t), t->bucket, key, new);
+    assert(key.len >= 1 && key.len <= KIST_KEY_MAX && what->value.len <= KIST_VALUE_MAX && what->type <= ENTRY_TYPE);
+    return logtxn_write(logtxn_of(t), t->bucket, key, what);
 }
 
 int logtxn_put(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
                bool borrow)
 {
-    struct logtxn_new new = {.kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow};
-    return logtxn_put_how(t, key, &new);
+    struct logtxn_new what = {.kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow};
+    return logtxn_put_how(t, key, &what);
 }
 
 int logtxn_put_keep(struct engine_txn *t, struct kist_bytes key, struct kist_bytes value, uint8_t type, int64_t expires_ms,
                     bool borrow)
 {
-    struct logtxn_new new = {
+    struct logtxn_new what = {
         .kind = FRAME_PUT, .value = value, .type = type, .expires_ms = expires_ms, .borrow = borrow, .keep = true};
-    return logtxn_put_how(t, key, &new);
+    return logtxn_put_how(t, key, &what);
 }
 
 int logtxn_del(struct engine_txn *t, struct kist_bytes key)
 {
-    struct logtxn_new new = {.kind = FRAME_DELETE, .borrow = true};
+    struct logtxn_new what = {.kind = FRAME_DELETE, .borrow = true};
     assert(key.len >= 1 && key.len <= KIST_KEY_MAX);
-    return logtxn_write(logtxn_of(t), t->bucket, key, &new);
+    return logtxn_write(logtxn_of(t), t->bucket, key, &what);
 }
 
 int logtxn_drop(struct engine_txn *t, uint64_t bucket)
 {
-    struct logtxn_new new = {.kind = FRAME_DROP, .borrow = true};
+    struct logtxn_new what = {.kind = FRAME_DROP, .borrow = true};
     assert(t->bucket == ENGINE_CATALOG && bucket != ENGINE_CATALOG);
-    return logtxn_write(logtxn_of(t), bucket, (struct kist_bytes){NULL, 0}, &new);
+    return logtxn_write(logtxn_of(t), bucket, (struct kist_bytes){NULL, 0}, &what);
 }
 
 /* -- reading -- */
@@ -507,8 +506,8 @@ static bool logtxn_op(struct log *log, const struct logtxn_write *w, const struc
 /* Fetch the ways to the next keys side by side instead of waiting for one miss after another. */
 static void logtxn_warm(const struct logtxn *t, size_t from, const struct tree_root *root)
 {
-    struct tree_key keys[LOGTXN_WARM];
-    size_t n = bytes_min(t->writes_len - from, LOGTXN_WARM);
+    struct tree_key keys[TREE_WARM_MAX];
+    size_t n = bytes_min(t->writes_len - from, TREE_WARM_MAX);
     for (size_t i = 0; i < n; i++)
         keys[i] = (struct tree_key){t->writes[from + i]->key, t->writes[from + i]->key_len};
     if (n > 1)
@@ -524,7 +523,7 @@ static int logtxn_append(struct logtxn *t, uint64_t *out_sequence)
     size_t n = 0;
     int r = ops ? 0 : KIST_ENOMEM;
     for (size_t i = 0; i < t->writes_len && r == 0; i++) {
-        if (i % LOGTXN_WARM == 0)
+        if (i % TREE_WARM_MAX == 0)
             logtxn_warm(t, i, &root);
         logtxn_keep_found(t, t->writes[i], &root);
         n += logtxn_op(log, t->writes[i], &root, &ops[n]);

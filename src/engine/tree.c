@@ -150,9 +150,8 @@ void tree_warm(const struct tree_root *root, const struct tree_key *keys, size_t
     for (size_t i = 0; i < n; i++) {
         bool equal;
         unsigned slot = tree_node_search(at[i], 0, keys[i].ptr, keys[i].len, &equal);
-        __builtin_prefetch(tree_node_entry(at[i], slot < at[i]->count ? slot : 0));
-        for (unsigned line = 6; line < 31; line++)
-            __builtin_prefetch((const uint8_t *)at[i] + (size_t)64 * line);
+        __builtin_prefetch(tree_node_entry(at[i], slot < at[i]->count ? slot : 0)); /* first: it is compared */
+        tree_node_prefetch_all(at[i]);
     }
 }
 

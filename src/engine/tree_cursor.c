@@ -73,9 +73,7 @@ static void tree_cursor_prefetch(const struct tree_cursor *c, int step)
     unsigned i = c->path[c->depth - 2].index + (unsigned)step;
     if (i >= up->count)
         return;
-    const uint8_t *next = (const uint8_t *)tree_node_child(up, i);
-    for (size_t at = 0; at < TREE_NODE_STD; at += 64)
-        __builtin_prefetch(next + at);
+    tree_node_prefetch_all(tree_node_child(up, i));
 }
 
 /* From node down to its first (last) entry. */

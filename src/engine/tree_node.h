@@ -109,6 +109,13 @@ static inline void tree_node_prefetch(const struct tree_node *n)
         __builtin_prefetch((const uint8_t *)n + (size_t)64 * line);
 }
 
+/* All of a standard node, which will be copied or walked. */
+static inline void tree_node_prefetch_all(const struct tree_node *n)
+{
+    for (size_t at = 0; at < TREE_NODE_STD; at += 64)
+        __builtin_prefetch((const uint8_t *)n + at);
+}
+
 /* < 0, 0, > 0 as key sorts before, in or after the keys that have the node's prefix. */
 static inline int tree_node_compare_prefix(const struct tree_node *n, const uint8_t *key, size_t len)
 {
